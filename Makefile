@@ -1,0 +1,48 @@
+# Everything runs in .venv, whether or not another environment is active. `make` alone lists the targets.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+# Extra arguments: make test PYTEST="-k sampler -x", make bench BENCH="--layers 8 --json"
+PYTEST ?=
+BENCH  ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install test test-heavy check format bench clean
+.DELETE_ON_ERROR:
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(STAMP)  ## create .venv and install the project with what its tests need
+
+# The stamp keeps re-runs off the network: it is renewed only when a dependency or a pin has changed.
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]' -c constraints.txt
+	@touch $@
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+check: $(STAMP)  ## lint, format, types and the arrows between rooms, without the tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+test: check  ## check, then the tests
+	$(BIN)/python -m pytest $(PYTEST)
+
+test-heavy: $(STAMP)  ## the tests that are too long for every change
+	$(BIN)/python -m pytest -m heavy $(PYTEST)
+
+format: $(STAMP)  ## let ruff format and fix what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP)  ## measure the engine on this machine
+	$(BIN)/tramontane bench engine $(BENCH)
+
+clean:  ## remove .venv, caches and build outputs
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -1,0 +1,69 @@
+"""`tramontane bench`: how fast this machine serves a model, as a share of what the machine can do at all."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from tramontane.cli.bench_engine import Figures, measure
+from tramontane.cli.generate import parse_quantization
+from tramontane.model.family import shape as family_shape
+from tramontane.model.machine import this_machine
+
+cli = typer.Typer(no_args_is_help=True, help="Measure speed, as a share of the machine's own limits.")
+
+
+@cli.callback()
+def _group() -> None:
+    """Keeps `engine` a subcommand: others follow."""
+
+
+@cli.command("engine")
+def bench_engine(
+    shape: Annotated[str, typer.Option(help="A shape of the family, such as mistral-7b.")] = "mistral-7b",
+    layers: Annotated[int | None, typer.Option(help="So many layers in place of the shape's own.")] = None,
+    quantization: Annotated[str, typer.Option(help="none, int8 or int4.")] = "int8",
+    long_prompt: Annotated[int, typer.Option(help="Tokens of the long prompt; 0 leaves it out.")] = 16_384,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the JSON line alone.")] = False,
+) -> None:
+    """Measure the whole engine on random weights: prompts, decoding, cached prefixes, latency under load.
+
+    Example: [bold]tramontane bench engine --shape mistral-7b --layers 8 --quantization int8[/]
+    """
+    config = family_shape(shape)
+    if layers is not None:
+        config = replace(config, num_layers=layers, windows=config.windows[:layers])
+    console = Console(stderr=True)
+    with console.status("measuring") as status:
+        figures = measure(
+            config,
+            parse_quantization(quantization),
+            long_prompt=min(long_prompt, config.max_context - 64),
+            tell=lambda text: status.update(text),
+        )
+    line = {"shape": shape, "layers": config.num_layers, "quantization": quantization, **asdict(figures)}
+    line["processor"] = this_machine().processor
+    if not as_json:
+        _print_table(f"{shape}, {config.num_layers} layers, {quantization}", figures)
+    print(json.dumps(line))
+
+
+def _print_table(title: str, figures: Figures) -> None:
+    console = Console()
+    table = Table(title=title, title_justify="left")
+    for heading in ("", "measured", "linears alone", "share"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for rate in figures.rates:
+        table.add_row(
+            rate.name,
+            f"{rate.tokens_per_second:,.1f} tokens/s",
+            f"{rate.linears_tokens_per_second:,.1f}",
+            f"{rate.share:.0%}",
+        )
+    console.print(table)
+    console.print("\n".join(figures.sentences()), highlight=False)

@@ -1,0 +1,338 @@
+"""The measurements behind `tramontane bench engine`.
+
+Every rate goes through the whole engine (scheduler, attention, sampler), and is compared with what the model's linear
+layers alone reach in the same run at the same number of rows: shares hold where a noisy machine's seconds do not.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tramontane.engine.engine import Engine, EngineConfig
+from tramontane.engine.request import Request, SamplingParams
+from tramontane.model.config import ModelConfig
+from tramontane.model.linear import AnyLinear, Int4Linear, Int8Linear, Quantization
+from tramontane.model.machine import GIB, best_device, best_dtype
+from tramontane.model.random_weights import RandomWeights
+from tramontane.model.transformer import Transformer
+from tramontane.model.weights import build_model, linears, weight_bytes
+
+PROMPTS = (512, 2048)
+DECODES = (1, 4, 8, 16, 32)
+DECODE_PROMPT, DECODE_TOKENS = 128, 64
+LATENCY_RUNNING = 4
+LATENCY_SECONDS = 20.0  # how long a long prompt's arrival is watched, at its start and near its end
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Tokens a second through the engine, and through the linear layers alone."""
+
+    name: str
+    tokens_per_second: float
+    linears_tokens_per_second: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Milliseconds between two tokens."""
+
+    median_ms: float
+    p95_ms: float
+
+    @classmethod
+    def of(cls, gaps: list[float]) -> Latency:
+        """From seconds."""
+        ordered = sorted(gaps)
+        return cls(statistics.median(gaps) * 1e3, ordered[int(0.95 * (len(ordered) - 1))] * 1e3)
+
+
+@dataclass(slots=True)
+class Figures:
+    """Everything measured in one run. Seconds and milliseconds are medians unless the name says otherwise."""
+
+    read_gb_per_second: float
+    matrix_tflop_per_second: float
+    weights_gib: float
+    rates: list[Rate] = field(default_factory=list)
+    decode_read_share: float = 0.0  # bytes of weights read a second by one request's decoding, of the read roof
+    prompt_matrix_share: float = 0.0  # arithmetic of a 512-token prompt's linears, of the matrix roof
+    long_prompt_tokens: int = 0
+    first_token_seconds: float = 0.0
+    first_token_cached_seconds: float = 0.0
+    # Between two tokens of running requests: alone, and while a long prompt begins and ends beside them.
+    quiet: Latency | None = None
+    long_prompt_begins: Latency | None = None
+    long_prompt_ends: Latency | None = None
+    step_shares: dict[str, float] = field(default_factory=dict)
+
+    def sentences(self) -> list[str]:
+        """The figures that are not rates, in words."""
+        lines = [
+            f"Roofs, measured in the same run: {self.read_gb_per_second:.1f} GB/s read, "
+            f"{self.matrix_tflop_per_second:.2f} T(FL)OP/s; weights {self.weights_gib:.2f} GiB.",
+            f"One request's decoding reads weights at {self.decode_read_share:.0%} of the read roof; "
+            f"a 512-token prompt computes at {self.prompt_matrix_share:.0%} of the matrix roof.",
+            "One step of one request: " + ", ".join(f"{name} {share:.0%}" for name, share in self.step_shares.items()),
+        ]
+        if self.quiet and self.long_prompt_begins and self.long_prompt_ends:
+            cached_share = self.first_token_cached_seconds / self.first_token_seconds
+            quiet = self.quiet.median_ms
+
+            def beside(latency: Latency) -> str:
+                return f"{latency.median_ms:.1f} ms ({latency.median_ms / quiet:.2f}x; p95 {latency.p95_ms:.1f} ms)"
+
+            lines += [
+                f"Time to first token of {self.long_prompt_tokens:,} tokens: {self.first_token_seconds:.2f} s; "
+                f"repeated, from the prefix cache: {self.first_token_cached_seconds:.3f} s ({cached_share:.2%}).",
+                f"Between tokens of {LATENCY_RUNNING} running requests: quiet {quiet:.1f} ms "
+                f"(p95 {self.quiet.p95_ms:.1f} ms); while the long prompt begins {beside(self.long_prompt_begins)}; "
+                f"while it ends {beside(self.long_prompt_ends)}.",
+            ]
+        return lines
+
+
+def measure(config: ModelConfig, quantization: Quantization, *, long_prompt: int, tell: Tell) -> Figures:
+    """Runs all measurements on random weights of `config`'s shape."""
+    device = best_device()
+    dtype = best_dtype(device)
+    tell("making random weights")
+    read = RandomWeights(config, dtype=torch.bfloat16).read
+    model = build_model(config, read, quantization=quantization, dtype=dtype, device=device).model
+    engine = Engine(model, config=EngineConfig(kv_memory_bytes=4 * GIB, max_sequences=64))
+    alone = Linears(model)
+    tell("measuring the machine")
+    figures = Figures(read_roof(), alone.matrix_roof(), weight_bytes(model) / GIB)
+    _run(engine, [_request(engine, 64, 8)])  # first calls allocate
+    for length in PROMPTS:
+        tell(f"prompt of {length}")
+        seconds = statistics.median(_prompt_seconds(engine, length) for _ in range(3))
+        # Linears work on chunks; the scores of one row come on top.
+        figures.rates.append(_rate(f"prompt of {length}", length / seconds, alone.prompt_rate(length)))
+    for requests in DECODES:
+        tell(f"decoding {requests} at once")
+        measured = _decode_rate(engine, requests)
+        figures.rates.append(_rate(f"decode, {requests} at once", measured, alone.decode_rate(requests)))
+    figures.decode_read_share = (
+        alone.decode_bytes() * figures.rates[len(PROMPTS)].tokens_per_second / (figures.read_gb_per_second * 1e9)
+    )
+    figures.prompt_matrix_share = (
+        alone.prompt_operations() * figures.rates[0].tokens_per_second / (figures.matrix_tflop_per_second * 1e12)
+    )
+    tell("where a step's time goes")
+    figures.step_shares = _step_shares(engine)
+    if long_prompt:
+        _measure_long_prompt(engine, figures, long_prompt, tell)
+    return figures
+
+
+def _rate(name: str, measured: float, alone: float) -> Rate:
+    return Rate(name, measured, alone, measured / alone)
+
+
+# ── the machine's roofs ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def read_roof() -> float:
+    """The best read bandwidth seen, in GB/s: a plain reduction, and an int8 product of one row."""
+    numbers = torch.ones(64 * 2**20)  # 256 MiB
+    best = numbers.nbytes / min(_rounds(numbers.sum))
+    if best_device().type == "cpu":
+        weight = torch.ones(32_768, 8_192, dtype=torch.int8)  # 256 MiB
+        linear = Int8Linear(weight, torch.ones(32_768))
+        row = torch.randn(1, 8_192)
+        best = max(best, weight.nbytes / min(_rounds(lambda: linear(row))))
+    return best / 1e9
+
+
+class Linears:
+    """The model's linear layers without anything else: what the engine can reach at best."""
+
+    def __init__(self, model: Transformer) -> None:
+        self._scores = model.output
+        self._layers = [linear for linear in linears(model) if linear is not model.output]
+        self._model = model
+
+    def matrix_roof(self) -> float:
+        """The best rate, in T(FL)OP/s, of the largest linear at 512 rows."""
+        largest = max(self._layers, key=_size)
+        x = self._rows(largest.in_features, 512)
+        return 2 * 512 * _size(largest) / min(_rounds(lambda: largest(x))) / 1e12
+
+    def prompt_rate(self, length: int) -> float:
+        """Tokens/s of a prompt of `length` in chunks of 512, and one row of scores."""
+        seconds = self._seconds(self._layers, 512) * length / 512 + self._seconds([self._scores], 1)
+        return length / seconds
+
+    def decode_rate(self, rows: int) -> float:
+        """Tokens/s when each of `rows` requests gets a token."""
+        return rows / self._seconds([*self._layers, self._scores], rows)
+
+    def decode_bytes(self) -> int:
+        """Weights that a single token's computation reads, in bytes."""
+        return sum(
+            linear.few_rows_bytes if isinstance(linear, Int4Linear) else linear.num_bytes
+            for linear in [*self._layers, self._scores]
+        )
+
+    def prompt_operations(self) -> float:
+        """Arithmetic of one prompt token's linears."""
+        return 2.0 * sum(_size(linear) for linear in self._layers)
+
+    @torch.inference_mode()
+    def _seconds(self, chosen: Sequence[AnyLinear], rows: int) -> float:
+        inputs = {features: self._rows(features, rows) for features in {linear.in_features for linear in chosen}}
+
+        def once() -> None:
+            for linear in chosen:
+                linear(inputs[linear.in_features])
+
+        return statistics.median(_rounds(once))
+
+    def _rows(self, features: int, rows: int) -> Tensor:
+        return torch.randn(rows, features, device=self._model.device, dtype=self._model.dtype)
+
+
+def _size(linear: AnyLinear) -> int:
+    return linear.in_features * linear.out_features
+
+
+def _rounds(call: Callable[[], object], budget: float = 0.8) -> Iterator[float]:
+    """At least five rounds after a warm-up, for at most about `budget` seconds."""
+    call()
+    begin = time.perf_counter()
+    rounds = 0
+    while rounds < 5 or time.perf_counter() - begin < budget:
+        start = time.perf_counter()
+        call()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        yield time.perf_counter() - start
+        rounds += 1
+
+
+# ── the engine ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+_serial = iter(range(10**9))
+
+
+def _request(engine: Engine, num_prompt: int, max_tokens: int, prompt: list[int] | None = None) -> Request:
+    """A greedy request; fresh random prompts, so that no prefix is found by chance."""
+    tokens = _random_prompt(engine, num_prompt) if prompt is None else prompt
+    return Request(f"bench-{next(_serial)}", tokens, SamplingParams(temperature=0, max_tokens=max_tokens))
+
+
+def _random_prompt(engine: Engine, length: int) -> list[int]:
+    return torch.randint(10, engine.model.config.vocab_size, (length,)).tolist()
+
+
+def _run(engine: Engine, requests: list[Request]) -> None:
+    for request in requests:
+        engine.submit(request)
+    while engine.has_work:
+        engine.step()
+
+
+def _prompt_seconds(engine: Engine, length: int) -> float:
+    start = time.perf_counter()
+    _run(engine, [_request(engine, length, 1)])
+    return time.perf_counter() - start
+
+
+def _decode_rate(engine: Engine, requests: int) -> float:
+    """Tokens/s from the step after the last prompt until the end: 63 tokens a request."""
+    for _ in range(requests):
+        engine.submit(_request(engine, DECODE_PROMPT, DECODE_TOKENS))
+    started: set[str] = set()
+    while len(started) < requests:
+        started.update(output.request_id for output in engine.step())
+    tokens, start = 0, time.perf_counter()
+    while engine.has_work:
+        tokens += len(engine.step())
+    return tokens / (time.perf_counter() - start)
+
+
+def _step_shares(engine: Engine) -> dict[str, float]:
+    """How one request's decoding step divides: the model's layers, the scores, the rest (Python, sampling)."""
+    spent = dict.fromkeys(("layers", "scores"), 0.0)
+    model = engine.model
+
+    def timed(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: object) -> Any:
+            start = time.perf_counter()
+            result = call(*arguments)
+            spent[name] += time.perf_counter() - start
+            return result
+
+        return run
+
+    engine.submit(_request(engine, DECODE_PROMPT, DECODE_TOKENS))
+    engine.step()
+    vars(model).update(forward=timed("layers", model.forward), logits=timed("scores", model.logits))
+    start = time.perf_counter()
+    while engine.has_work:
+        engine.step()
+    total = time.perf_counter() - start
+    del model.forward, model.logits
+    return {**{name: seconds / total for name, seconds in spent.items()}, "rest": 1 - sum(spent.values()) / total}
+
+
+def _measure_long_prompt(engine: Engine, figures: Figures, length: int, tell: Tell) -> None:
+    """Time to first token, cold and cached; latency of others while the prompt begins, and while it ends."""
+    figures.long_prompt_tokens = length
+    tell(f"prompt of {length}: latency of others while it begins")
+    running = [_request(engine, DECODE_PROMPT, 100_000) for _ in range(LATENCY_RUNNING)]
+    for request in running:
+        engine.submit(request)
+    _latencies(engine, running[0].id, 0.5)
+    figures.quiet = Latency.of(_latencies(engine, running[0].id, 4.0))
+    cold = _request(engine, length, 1)
+    engine.submit(cold)
+    figures.long_prompt_begins = Latency.of(_latencies(engine, running[0].id, LATENCY_SECONDS, until=cold.id))
+    for request in [cold, *running]:
+        engine.cancel(request.id)
+
+    tell(f"prompt of {length}: time to first token")
+    prompt = _random_prompt(engine, length)
+    start = time.perf_counter()
+    _run(engine, [_request(engine, 0, 1, prompt)])
+    figures.first_token_seconds = time.perf_counter() - start
+    start = time.perf_counter()
+    _run(engine, [_request(engine, 0, 1, prompt)])
+    figures.first_token_cached_seconds = time.perf_counter() - start
+
+    tell(f"prompt of {length}: latency of others while it ends")
+    running = [_request(engine, DECODE_PROMPT, 100_000) for _ in range(LATENCY_RUNNING)]
+    for request in running:
+        engine.submit(request)
+    _latencies(engine, running[0].id, 1.0)
+    known = length - length // 8
+    last = _request(engine, 0, 1, prompt[:known] + _random_prompt(engine, length - known))
+    engine.submit(last)
+    figures.long_prompt_ends = Latency.of(_latencies(engine, running[0].id, LATENCY_SECONDS, until=last.id))
+    for request in [last, *running]:
+        engine.cancel(request.id)
+
+
+def _latencies(engine: Engine, watched: str, seconds: float, until: str | None = None) -> list[float]:
+    """Seconds between two tokens of `watched`, for so long, or until the first token of `until`."""
+    gaps: list[float] = []
+    begin = last = time.perf_counter()
+    seen: set[str] = set()
+    while time.perf_counter() - begin < seconds and until not in seen:
+        seen = {output.request_id for output in engine.step()}
+        if watched in seen:
+            now = time.perf_counter()
+            gaps.append(now - last)
+            last = now
+    return gaps

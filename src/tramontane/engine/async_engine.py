@@ -1,0 +1,137 @@
+"""The engine in a thread of its own, for asyncio programs."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import AsyncIterator, Callable
+
+from tramontane.engine.engine import Engine
+from tramontane.engine.metrics import EngineMetrics
+from tramontane.engine.request import Output, Request
+from tramontane.errors import TramontaneError
+
+Command = Callable[[], None]
+
+
+class AsyncEngine:
+    """Runs an engine's steps in a thread; requests come from, and outputs go to, any number of event loops.
+
+    Nobody but this thread touches the engine once it has started: what others want of it is queued as commands, which
+    are carried out between two steps. So a cancelled request's blocks are free before the next step begins.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        self._listeners: dict[str, Callable[[Output], None]] = {}
+        self._stopping = False
+        self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
+        self._thread.start()
+
+    @property
+    def max_context(self) -> int:
+        """Tokens that prompt and output may have together."""
+        return self._engine.max_context
+
+    @property
+    def metrics(self) -> EngineMetrics:
+        """Counters and gauges; reading them disturbs nobody."""
+        return self._engine.metrics
+
+    async def generate(self, request: Request) -> AsyncIterator[Output]:
+        """The outputs of a request, as they are made, until each choice has its finish reason.
+
+        Raises InvalidRequestError or QueueFullError before the first. Whoever stops listening cancels the request.
+        """
+        loop = asyncio.get_running_loop()
+        outputs: asyncio.Queue[Output] = asyncio.Queue()
+        accepted: asyncio.Future[None] = loop.create_future()
+        grammar = await asyncio.to_thread(self._engine.prepare, request)  # may take seconds for a hostile grammar
+
+        def deliver(output: Output) -> None:
+            _call(loop, outputs.put_nowait, output)
+
+        def submit() -> None:
+            try:
+                self._engine.submit(request, grammar)
+            except Exception as error:
+                _call(loop, _fail, accepted, error)
+            else:
+                self._listeners[request.id] = deliver
+                _call(loop, _succeed, accepted)
+
+        self._send(submit)
+        unfinished = 1 if request.sampling is None else request.sampling.n
+        try:
+            await accepted
+            while unfinished:
+                output = await outputs.get()
+                unfinished -= output.finish_reason is not None
+                yield output
+        finally:
+            if unfinished and not (accepted.done() and not accepted.cancelled() and accepted.exception()):
+                self._send(lambda: self._cancel(request.id))
+
+    def _cancel(self, request_id: str) -> None:
+        self._listeners.pop(request_id, None)
+        self._engine.cancel(request_id)
+
+    def close(self) -> None:
+        """Ends the thread after its current step; whoever still listens gets the finish reason `cancelled`."""
+        if not self._stopping:
+            self._send(self._stop)
+            self._thread.join()
+
+    def _stop(self) -> None:
+        self._stopping = True
+        for request_id, deliver in list(self._listeners.items()):
+            for index in self._engine.open_choices(request_id):
+                deliver(Output(request_id, index, finish_reason="cancelled"))
+            self._cancel(request_id)
+
+    def _send(self, command: Command) -> None:
+        if self._stopping:
+            raise TramontaneError("The engine has been closed.")
+        self._commands.put(command)
+
+    def _work(self) -> None:
+        while not self._stopping:
+            self._obey(wait=not self._engine.has_work)
+            for output in self._engine.step():
+                if deliver := self._listeners.get(output.request_id):
+                    deliver(output)
+            self._forget_finished()
+
+    def _obey(self, wait: bool) -> None:
+        """Carries out the commands that have come; `wait`: until there is one."""
+        try:
+            while not self._stopping:
+                self._commands.get(block=wait)()
+                wait = False
+        except queue.Empty:
+            return
+
+    def _forget_finished(self) -> None:
+        for request_id in [r for r in self._listeners if not self._engine.open_choices(r)]:
+            del self._listeners[request_id]
+
+
+def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: object) -> None:
+    """Calls in the loop's thread; a loop that was closed meanwhile has nobody left to tell."""
+    try:
+        loop.call_soon_threadsafe(function, *arguments)
+    except RuntimeError:
+        if not loop.is_closed():
+            raise
+
+
+def _succeed(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _fail(future: asyncio.Future[None], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)

@@ -1,0 +1,349 @@
+"""The engine: many requests, one model. `step()` tells the whole story: schedule → run → settle → sample."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tramontane.engine.attention import Batch, Prepare, SequenceSlice, choose_attention
+from tramontane.engine.block_pool import BlockPool
+from tramontane.engine.grammar import CompiledGrammar, GrammarCompiler, GrammarStateError
+from tramontane.engine.grammar_mask import apply_bitmask, new_bitmask
+from tramontane.engine.kv_cache import KVCache, block_bytes, layer_groups, max_tokens_that_fit
+from tramontane.engine.metrics import EngineMetrics
+from tramontane.engine.pacing import PromptPacer
+from tramontane.engine.pooling import finish_pooling
+from tramontane.engine.prefix_cache import PrefixCache, TokensKey
+from tramontane.engine.request import FinishReason, Output, Request, Usage
+from tramontane.engine.sampler import logprobs_of, sample
+from tramontane.engine.scheduler import Chunk, Scheduler
+from tramontane.engine.sequence import Sequence, Status
+from tramontane.engine.text import TextStream
+from tramontane.errors import InvalidRequestError, TramontaneError
+from tramontane.model.machine import GIB
+from tramontane.model.transformer import Transformer
+from tramontane.tokenizer.tokenizer import Tokenizer
+
+logger = logging.getLogger(__name__)
+
+# Prompt log-probabilities score every position: so many rows at a time, to bound the memory of [rows, vocab].
+_SCORED_ROWS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """Limits of an engine."""
+
+    kv_memory_bytes: int = 4 * GIB
+    max_context: int | None = None  # None: the model's own, where the KV memory holds it
+    max_sequences: int = 128  # computed in one step
+    max_queue: int = 1024  # waiting beyond those
+    max_step_tokens: int = 512  # prompt tokens a step, while nobody decodes
+    block_size: int = 32  # tokens
+    kv_dtype: torch.dtype | None = None  # None: the model's
+
+
+class Engine:
+    """Serves requests step by step, in the thread that calls it. `AsyncEngine` gives it one of its own."""
+
+    def __init__(
+        self,
+        model: Transformer,
+        tokenizer: Tokenizer | None = None,
+        config: EngineConfig | None = None,
+        *,
+        attention: Prepare | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+        prefix_key: TokensKey = bytes,
+    ) -> None:
+        """`tokenizer`: without one, stop strings, grammars and text are not available."""
+        self.config = config = config or EngineConfig()
+        self.model, self.tokenizer, self._clock = model, tokenizer, clock
+        if tokenizer is not None:
+            tokenizer.check_fits(model.config.vocab_size)
+        context = min(model.config.max_context, config.max_context or model.config.max_context)
+        groups = layer_groups(model.config, context)
+        dtype = config.kv_dtype or model.dtype
+        num_blocks = _num_blocks(model, config, context, dtype)
+        fits = max_tokens_that_fit(groups, num_blocks, config.block_size, config.max_step_tokens)
+        self.max_context = min(context, fits)  # tokens, prompt and output together
+        self._prefixes = PrefixCache(config.block_size, [group.window for group in groups], prefix_key)
+        self._pool = BlockPool(num_blocks, self._prefixes)
+        self._cache = KVCache(model.config, groups, num_blocks, config.block_size, dtype, model.device)
+        self._attention = attention or choose_attention(
+            model.config, model.device, model.dtype, dtype, config.block_size
+        )
+        self._pacer = PromptPacer(config.max_step_tokens)
+        self.metrics = EngineMetrics()
+        self._scheduler = Scheduler(
+            groups,
+            self._pool,
+            self._prefixes,
+            self._pacer,
+            self.metrics,
+            max_sequences=config.max_sequences,
+            max_queue=config.max_queue,
+        )
+        self._grammars = None if tokenizer is None else GrammarCompiler(tokenizer, model.config.vocab_size)
+        self._live: dict[str, list[Sequence]] = {}
+
+    # ── requests ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def prepare(self, request: Request) -> CompiledGrammar | None:
+        """Checks a request and compiles its grammar; raises InvalidRequestError. Safe to call from any thread."""
+        vocab_size = self.model.config.vocab_size
+        if not request.prompt:
+            raise InvalidRequestError("prompt", "The prompt has no tokens.")
+        bad = next((token for token in request.prompt if not 0 <= token < vocab_size), None)
+        if bad is not None:
+            raise InvalidRequestError("prompt", f"Token {bad} is not in the vocabulary of {vocab_size} tokens.")
+        room = self.max_context - (request.sampling is not None)
+        if len(request.prompt) > room:
+            raise InvalidRequestError(
+                "prompt",
+                f"The prompt has {len(request.prompt)} tokens and the context holds {self.max_context}: shorten it.",
+            )
+        if request.sampling is not None:
+            request.sampling.validate(vocab_size)
+            if request.sampling.stop and self.tokenizer is None:
+                raise InvalidRequestError("stop", "Stop strings need a tokenizer, and this model has none.")
+        if request.grammar is None:
+            return None
+        if self._grammars is None or request.sampling is None:
+            raise InvalidRequestError("grammar", "A grammar needs a tokenizer and a sampled request.")
+        return self._grammars.compile(request.grammar)
+
+    def submit(self, request: Request, grammar: CompiledGrammar | None = None) -> None:
+        """Queues a request; raises InvalidRequestError or QueueFullError. `grammar`: what `prepare` gave."""
+        grammar = grammar or self.prepare(request)
+        if request.id in self._live:
+            raise InvalidRequestError("id", f"A request {request.id} is being served already.")
+        sequences: list[Sequence] = []
+        for index in range(1 if request.sampling is None else request.sampling.n):
+            sequences.append(self._new_sequence(request, index, grammar, sequences[0] if sequences else None))
+        self._scheduler.add(sequences)
+        self._live[request.id] = sequences
+
+    def _new_sequence(
+        self, request: Request, index: int, grammar: CompiledGrammar | None, leader: Sequence | None
+    ) -> Sequence:
+        text = None
+        if self.tokenizer is not None and request.sampling is not None:
+            text = TextStream(self.tokenizer, request.sampling.stop, continues=request.continues_text)
+        sequence = Sequence(
+            request,
+            index,
+            len(self._cache.groups),
+            text,
+            None if grammar is None else grammar.start(),
+            leader,
+        )
+        sequence.arrived = self._clock()
+        return sequence
+
+    def cancel(self, request_id: str) -> None:
+        """Gives a request up; its blocks are free at once. Nothing happens where it is not known (any more)."""
+        for sequence in self._live.pop(request_id, []):
+            self._scheduler.remove(sequence)
+
+    def open_choices(self, request_id: str) -> list[int]:
+        """The choices of a request that have not ended; none where it is not known (any more)."""
+        return [s.index for s in self._live.get(request_id, []) if s.status is not Status.FINISHED]
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a step would do something."""
+        return bool(self._live)
+
+    # ── a step ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @torch.inference_mode()
+    def step(self) -> list[Output]:
+        """Lets every scheduled sequence catch up a little; returns what that adds to each."""
+        chunks: list[Chunk] = []
+        started = self._clock()
+        try:
+            chunks = self._scheduler.schedule()
+            if not chunks:
+                return []
+            hidden = self._run(chunks)
+            for chunk in chunks:
+                self._scheduler.settle(chunk)
+            outputs = self._read(chunks, hidden)
+        except Exception as error:
+            logger.exception("a step failed; its requests end with an error")
+            self.metrics.failed_steps += 1
+            outputs = self._fail([chunk.sequence for chunk in chunks] or self._unfinished(), error)
+        self._count(chunks, self._clock() - started)
+        return outputs
+
+    def _fail(self, sequences: list[Sequence], error: Exception) -> list[Output]:
+        reason = f"The engine failed while it computed this request: {error or type(error).__name__}"
+        return [self._end(sequence, Output(*_key(sequence)), "error", reason) for sequence in sequences]
+
+    def _unfinished(self) -> list[Sequence]:
+        return [s for choices in self._live.values() for s in choices if s.status is not Status.FINISHED]
+
+    def _run(self, chunks: list[Chunk]) -> Tensor:
+        """The model over one ragged batch of all new tokens → hidden states [T, dim]."""
+        tokens: list[int] = []
+        positions: list[int] = []
+        slices = []
+        for chunk in chunks:
+            sequence, first = chunk.sequence, chunk.sequence.num_computed
+            slices.append(SequenceSlice(len(tokens), chunk.num_tokens, first, sequence.tables))
+            tokens += sequence.tokens[first : first + chunk.num_tokens]
+            positions += range(first, first + chunk.num_tokens)
+        device = self.model.device
+        batch = Batch(
+            torch.tensor(tokens, device=device), torch.tensor(positions, device=device), slices, self.config.block_size
+        )
+        return self.model(batch.tokens, batch.positions, self._attention(self._cache, batch))  # type: ignore[no-any-return]
+
+    def _read(self, chunks: list[Chunk], hidden: Tensor) -> list[Output]:
+        """Samples from, scores or pools what the step computed."""
+        outputs, ready, last_rows, start = [], [], [], 0
+        for chunk in chunks:
+            sequence, rows = chunk.sequence, hidden[start : start + chunk.num_tokens]
+            start += chunk.num_tokens
+            if sequence.wants_prompt_logprobs:
+                self._score_prompt(sequence, rows)
+            caught_up = sequence.remaining == 0
+            if sequence.request.pooling is not None:
+                if pooled := finish_pooling(sequence, rows, caught_up):
+                    outputs.append(self._end(sequence, Output(*_key(sequence), embedding=pooled), "stop"))
+            elif caught_up:
+                ready.append(sequence)
+                last_rows.append(start - 1)
+        if ready:
+            outputs += self._sample(ready, self.model.logits(hidden[last_rows]))
+        return outputs
+
+    def _score_prompt(self, sequence: Sequence, rows: Tensor) -> None:
+        """Log-probabilities of the prompt tokens that the chunk predicts; each once, also after a restart."""
+        done = sequence.num_computed - rows.shape[0]  # position of the chunk's first row, which scores the next token
+        known = len(sequence.prompt_logprobs)
+        first, last = max(done, known), min(sequence.num_computed, sequence.num_prompt - 1)
+        num_top = sequence.sampling.prompt_logprobs or 0
+        for at in range(first, last, _SCORED_ROWS):
+            to = min(at + _SCORED_ROWS, last)
+            logits = self.model.logits(rows[at - done : to - done])
+            sequence.prompt_logprobs += logprobs_of(logits, sequence.tokens[at + 1 : to + 1], num_top)
+
+    def _sample(self, sequences: list[Sequence], logits: Tensor) -> list[Output]:
+        """The next token of each sequence, from `logits` [R, vocab]."""
+        # Scores before penalties and masks: what the model itself thinks.
+        wants = [row for row, s in enumerate(sequences) if s.sampling.logprobs is not None]
+        raw = logits[wants] if wants else None
+        broken = self._constrain(sequences, logits)
+        tokens = sample(logits, sequences, None if self.tokenizer is None else self.tokenizer.eos_id)
+        peaks = logits.amax(-1).tolist()  # NaN where any score is, -inf where nothing is allowed
+        outputs = []
+        for row, (sequence, token) in enumerate(zip(sequences, tokens, strict=True)):
+            output = Output(*_key(sequence))
+            if row in broken or not -float("inf") < peaks[row] < float("inf"):
+                reason = broken.get(row, "The model's scores leave no token to choose.")
+                outputs.append(self._end(sequence, output, "error", reason))
+                continue
+            if raw is not None and row in wants:
+                own = raw[wants.index(row)][None]
+                output.logprobs = logprobs_of(own, [token], sequence.sampling.logprobs or 0)
+            outputs.append(self._append(sequence, token, output))
+        return outputs
+
+    def _constrain(self, sequences: list[Sequence], logits: Tensor) -> dict[int, str]:
+        """Forbids, in place, what grammars do not allow; returns the rows whose grammar broke, and why."""
+        rows = [row for row, sequence in enumerate(sequences) if sequence.grammar is not None]
+        bitmask, broken = new_bitmask(len(rows), logits.shape[1]), {}
+        for at, row in enumerate(rows):
+            grammar = sequences[row].grammar
+            assert grammar is not None
+            try:
+                grammar.fill_mask(bitmask[at])
+            except GrammarStateError as error:
+                broken[row] = str(error)
+            else:
+                apply_bitmask(logits[row : row + 1], bitmask[at : at + 1])
+        return broken
+
+    def _append(self, sequence: Sequence, token: int, output: Output) -> Output:
+        """Adds a sampled token to a sequence, and ends it where that was its last."""
+        params = sequence.sampling
+        sequence.tokens.append(token)
+        sequence.counts[token] = sequence.counts.get(token, 0) + 1
+        output.token_ids.append(token)
+        self.metrics.generation_tokens += 1
+        if sequence.first_token_at is None:
+            sequence.first_token_at = self._clock()
+            output.prompt_logprobs = sequence.prompt_logprobs if sequence.wants_prompt_logprobs else None
+        if sequence.grammar is not None:
+            sequence.grammar.accept(token)
+        is_eos = self.tokenizer is not None and token == self.tokenizer.eos_id and not params.ignore_eos
+        if sequence.text is not None and not is_eos:
+            output.pieces += sequence.text.feed(token, may_stop=sequence.num_output >= params.min_tokens)
+        if reason := self._finish_reason(sequence, is_eos):
+            stopped_by = None if sequence.text is None else sequence.text.stopped_by
+            return self._end(sequence, output, reason, stopped_by)
+        return output
+
+    def _finish_reason(self, sequence: Sequence, is_eos: bool) -> FinishReason | None:
+        if is_eos or (sequence.text is not None and sequence.text.stopped_by is not None):
+            return "stop"
+        if sequence.grammar is not None and sequence.grammar.is_finished:
+            return "stop"
+        if sequence.num_output == sequence.sampling.max_tokens:
+            return "length"
+        return "model_length" if len(sequence.tokens) >= self.max_context else None
+
+    def _end(self, sequence: Sequence, output: Output, reason: FinishReason, detail: str | None = None) -> Output:
+        """Finishes a sequence: blocks back, text flushed, counts reported."""
+        if sequence.status is not Status.FINISHED:
+            self._scheduler.remove(sequence)
+        if sequence.text is not None:
+            output.pieces += sequence.text.flush()
+        output.finish_reason, output.detail = reason, detail
+        output.usage = Usage(sequence.num_prompt, sequence.num_cached, sequence.num_output)
+        live = self._live.get(sequence.request.id, [])
+        if all(choice.status is Status.FINISHED for choice in live):
+            self._live.pop(sequence.request.id, None)
+        return output
+
+    def _count(self, chunks: list[Chunk], seconds: float) -> None:
+        """Metrics of a step, and what the pacer learns from it."""
+        singles = sum(chunk.num_tokens == 1 for chunk in chunks)
+        prompt_tokens = sum(chunk.num_tokens for chunk in chunks if chunk.num_tokens > 1)
+        self._pacer.observe(singles, prompt_tokens, seconds)
+        metrics = self.metrics
+        metrics.num_steps += 1
+        metrics.step_seconds += seconds
+        metrics.prompt_tokens += prompt_tokens
+        metrics.num_requests_running = len(self._scheduler.running)
+        metrics.num_requests_waiting = len(self._scheduler.waiting)
+        metrics.kv_cache_usage_perc = 1 - self._pool.num_free / self._pool.num_blocks
+
+    def check(self) -> None:
+        """Balances the pool's books; raises AssertionError where a block is lost. For tests and for doubt."""
+        self._scheduler.check()
+
+
+def _num_blocks(model: Transformer, config: EngineConfig, context: int, dtype: torch.dtype) -> int:
+    """Blocks in the given memory, but no more than all sequences at their longest could hold."""
+    groups = layer_groups(model.config, context)
+    size = block_bytes(model.config, groups, config.block_size, dtype)
+    most = config.max_sequences * len(groups) * (-(-context // config.block_size) + 1)
+    num_blocks = min(config.kv_memory_bytes // size, most)
+    if num_blocks < 2 * len(groups):
+        raise TramontaneError(
+            f"KV memory of {config.kv_memory_bytes / 2**20:.1f} MiB does not hold two blocks a layer group; "
+            f"give at least {2 * len(groups) * size / 2**20:.1f} MiB."
+        )
+    return num_blocks
+
+
+def _key(sequence: Sequence) -> tuple[str, int]:
+    return sequence.request.id, sequence.index

@@ -1,0 +1,213 @@
+"""Who computes how many tokens in the next step, and whose blocks hold the results."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tramontane.engine.block_pool import BlockPool
+from tramontane.engine.kv_cache import LayerGroup
+from tramontane.engine.metrics import EngineMetrics
+from tramontane.engine.pacing import PromptPacer
+from tramontane.engine.prefix_cache import PrefixCache
+from tramontane.engine.sequence import NO_BLOCK, Sequence, Status
+from tramontane.errors import QueueFullError
+
+
+@dataclass(slots=True)
+class Chunk:
+    """`num_tokens` of `sequence`, from `sequence.num_computed` on, are computed in this step."""
+
+    sequence: Sequence
+    num_tokens: int
+
+    @property
+    def catches_up(self) -> bool:
+        """After this chunk nothing is left to compute: the next token can be sampled."""
+        return self.num_tokens == self.sequence.remaining
+
+
+class Scheduler:
+    """Hands out a token budget each step: single tokens first, then prompts in chunks, then new arrivals.
+
+    Order of arrival decides: when blocks run out, the youngest running sequence gives its own back and starts again
+    later (recomputing what the prefix cache no longer has), so the oldest always gets on.
+    """
+
+    def __init__(
+        self,
+        groups: list[LayerGroup],
+        pool: BlockPool,
+        prefixes: PrefixCache,
+        pacer: PromptPacer,
+        metrics: EngineMetrics,
+        *,
+        max_sequences: int,
+        max_queue: int,
+    ) -> None:
+        self.waiting: deque[Sequence] = deque()
+        self.running: list[Sequence] = []
+        self._groups, self._pool, self._prefixes = groups, pool, prefixes
+        self._block_size = prefixes.block_size
+        self._pacer, self._metrics = pacer, metrics
+        self._max_sequences, self._max_queue = max_sequences, max_queue
+
+    def add(self, sequences: list[Sequence]) -> None:
+        """Queues the choices of one request; raises QueueFullError where the queue cannot take them."""
+        # A request of several choices may enter an empty queue whatever its size, else it never could.
+        if self.waiting and len(self.waiting) + len(sequences) > self._max_queue:
+            self._metrics.admission_rejections += 1
+            raise QueueFullError(f"The queue is full ({self._max_queue} requests wait); try again later.")
+        self.waiting.extend(sequences)
+
+    def remove(self, sequence: Sequence) -> None:
+        """Takes a sequence out, finished or given up; its blocks are free at once."""
+        if sequence.status is Status.RUNNING:
+            self.running.remove(sequence)
+            self._release(sequence)
+        elif sequence.status is Status.WAITING:
+            self.waiting.remove(sequence)
+        sequence.status = Status.FINISHED
+
+    def schedule(self) -> list[Chunk]:
+        """The next step's work; every chunk has its blocks."""
+        chunks = self._decodes()
+        budget = self._pacer.cap(num_decoding=len(chunks))
+        budget -= self._prompts(chunks, [s for s in self.running if s.remaining > 1], budget)
+        self._admit(chunks, budget)
+        return chunks
+
+    def _decodes(self) -> list[Chunk]:
+        chunks: list[Chunk] = []
+        for sequence in list(self.running):
+            if sequence.remaining == 1 and self._make_room(sequence, 1, chunks):
+                chunks.append(Chunk(sequence, 1))
+        return chunks
+
+    def _prompts(self, chunks: list[Chunk], sequences: list[Sequence], budget: int) -> int:
+        """Divides `budget` between prompts, so that a short one is not kept waiting by a long one before it."""
+        used = 0
+        for num_left, sequence in zip(range(len(sequences), 0, -1), sorted(sequences, key=_remaining), strict=True):
+            share = min(sequence.remaining, -(-(budget - used) // num_left))
+            if share > 0 and sequence.status is Status.RUNNING and self._make_room(sequence, share, chunks):
+                chunks.append(Chunk(sequence, share))
+                used += share
+        return used
+
+    def _make_room(self, sequence: Sequence, num_tokens: int, chunks: list[Chunk]) -> bool:
+        """Blocks for the next `num_tokens`, at the expense of younger sequences; False if it was given up itself."""
+        if sequence.status is not Status.RUNNING:
+            return False
+        while not self._extend(sequence, sequence.num_computed + num_tokens):
+            victim = self.running[-1]
+            self._preempt(victim)
+            chunks[:] = [chunk for chunk in chunks if chunk.sequence is not victim]
+            if victim is sequence:
+                return False
+        return True
+
+    def _preempt(self, victim: Sequence) -> None:
+        self.running.remove(victim)
+        self._release(victim)
+        victim.restart()
+        victim.status = Status.WAITING
+        victim.num_preemptions += 1
+        self._metrics.num_preemptions += 1
+        self.waiting.appendleft(victim)
+
+    def _admit(self, chunks: list[Chunk], budget: int) -> None:
+        """Starts waiting sequences, in order, while tokens, memory and places last."""
+        admitted: list[Sequence] = []
+        for sequence in [s for s in self.waiting if s.is_ready]:
+            if len(admitted) >= budget or len(self.running) >= self._max_sequences or not self._start(sequence):
+                break
+            admitted.append(sequence)
+        if admitted:
+            gone = set(map(id, admitted))
+            self.waiting = deque(s for s in self.waiting if id(s) not in gone)
+            self._prompts(chunks, admitted, budget)
+
+    def _start(self, sequence: Sequence) -> bool:
+        """Takes the cached prefix and the blocks of the rest; False where memory does not suffice now."""
+        nodes, root = [], self._prefixes.root(sequence.request.salt)
+        if sequence.reads_prefix_cache:
+            # At least one token must be computed, to have something to sample from.
+            nodes = self._prefixes.match(root, sequence.tokens, (len(sequence.tokens) - 1) // self._block_size)
+        cached = len(nodes) * self._block_size
+        for group, table in enumerate(sequence.tables):
+            first = self._prefixes.first_needed(group, cached)
+            table.extend([NO_BLOCK] * min(first, len(nodes)))
+            for node in nodes[first:]:
+                block = node.blocks[group]
+                assert block is not None
+                self._pool.share(block)
+                table.append(block)
+        sequence.num_computed = cached
+        # The whole prompt's blocks are taken at once: neighbours in memory, and nobody starts what cannot be finished.
+        # Windowed layers take theirs chunk by chunk, since they give back the first before they need the last.
+        if not self._extend(sequence, len(sequence.tokens), windowed=False):
+            self._release(sequence)
+            sequence.restart()
+            return False
+        sequence.num_recorded = len(nodes)
+        sequence.prefix = nodes[-1] if nodes else root
+        if sequence.num_preemptions == 0:
+            sequence.num_cached = cached
+            self._metrics.prefix_cache_queries += sequence.num_prompt
+            self._metrics.prefix_cache_hits += cached
+        sequence.status = Status.RUNNING
+        self.running.append(sequence)
+        return True
+
+    def _extend(self, sequence: Sequence, num_tokens: int, windowed: bool = True) -> bool:
+        """Makes the tables cover `num_tokens`, those of windowed groups if asked to; takes all the blocks or none."""
+        wanted = -(-num_tokens // self._block_size)
+        missing = [
+            max(0, wanted - len(table)) if windowed or self._groups[group].window is None else 0
+            for group, table in enumerate(sequence.tables)
+        ]
+        if sum(missing) > self._pool.num_free:
+            return False
+        for table, count in zip(sequence.tables, missing, strict=True):
+            blocks = self._pool.take(count, after=table[-1] if table else None)
+            assert blocks is not None
+            table.extend(blocks)
+        return True
+
+    def settle(self, chunk: Chunk) -> None:
+        """Counts a chunk as computed: records its full blocks for others, gives back what fell out of windows."""
+        sequence = chunk.sequence
+        sequence.num_computed += chunk.num_tokens
+        for index in range(sequence.num_recorded, sequence.num_computed // self._block_size):
+            assert sequence.prefix is not None
+            blocks = [None if table[index] == NO_BLOCK else table[index] for table in sequence.tables]
+            sequence.prefix = self._prefixes.insert(sequence.prefix, sequence.tokens, index, blocks)
+            sequence.num_recorded = index + 1
+        for group, table in enumerate(sequence.tables):
+            if self._groups[group].window is not None:
+                self._release_unseen(table, self._prefixes.first_needed(group, sequence.num_computed))
+
+    def _release_unseen(self, table: list[int], first_needed: int) -> None:
+        index = min(first_needed, len(table)) - 1
+        while index >= 0 and table[index] != NO_BLOCK:
+            self._pool.release([table[index]])
+            table[index] = NO_BLOCK
+            index -= 1
+
+    def _release(self, sequence: Sequence) -> None:
+        self._pool.release(sequence.held_blocks())
+        sequence.tables = [[] for _ in sequence.tables]
+
+    def check(self) -> None:
+        """Balances the pool's books; for tests, and for whoever suspects a leak."""
+        self._pool.check([b for b in t if b != NO_BLOCK] for s in self._sequences() for t in s.tables)
+        assert all(s.status is Status.RUNNING for s in self.running), "a sequence that does not run is listed as such"
+
+    def _sequences(self) -> Iterator[Sequence]:
+        yield from self.running
+        yield from self.waiting
+
+
+def _remaining(sequence: Sequence) -> int:
+    return sequence.remaining

@@ -1,0 +1,130 @@
+"""The integer kernels of this machine: which of PyTorch's ones compute exactly here, found by trying them.
+
+PyTorch has several int8 products, each with machines on which it is missing, wrong (saturation in 16 bits) or
+slow. The first candidate that gives the exact integers on extreme values is used, and `doctor` names it.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from functools import cache, partial
+
+import torch
+from torch import Tensor
+
+from tramontane.errors import TramontaneError
+
+# uint8 activations around 128 [T, in] → float32 [T, out], scaled by the weight's row scales.
+Product = Callable[[Tensor], Tensor]
+_ZERO_POINT = 128
+
+
+def int8_product(weight: Tensor, scale: Tensor) -> Product:
+    """Prepares `weight` int8 [out, in] with `scale` float32 [out] for the best exact kernel of this machine."""
+    return _CANDIDATES[int8_kernel()](weight, scale)
+
+
+@cache
+def int8_kernel() -> str:
+    """The name of the kernel that `int8_product` uses on this machine."""
+    for name, prepare in _CANDIDATES.items():
+        if _is_exact(prepare):
+            return name
+    raise TramontaneError("No int8 kernel of this PyTorch is exact on this machine; use --quantization none.")
+
+
+def _is_exact(prepare: Callable[[Tensor, Tensor], Product]) -> bool:
+    # Extremes everywhere: a kernel that adds pairs in 16 bits saturates here.
+    weight = torch.full((32, 256), 127, dtype=torch.int8)
+    weight[::2] = -127
+    activations = torch.full((3, 256), 255, dtype=torch.uint8)
+    activations[1] = 1
+    activations[2, ::3] = 7
+    exact = (activations.long() - _ZERO_POINT) @ weight.long().t()
+    try:
+        return torch.equal(prepare(weight, torch.ones(32))(activations).long(), exact)
+    except (RuntimeError, AttributeError, NotImplementedError):
+        return False
+
+
+def _onednn(weight: Tensor, scale: Tensor) -> Product:
+    """oneDNN, with AMX or VNNI where the processor has them; the weight lives on in the kernel's own layout."""
+    packed = torch.ops.onednn.qlinear_prepack(weight, None)
+    zeros = torch.zeros(weight.shape[0], dtype=torch.int32)
+    linear = torch.ops.onednn.qlinear_pointwise.default
+
+    def product(x: Tensor) -> Tensor:
+        # x, its scale and zero, weight, its scales and zeros, bias, output's scale, zero and dtype, no post-operation
+        return linear(x, 1.0, _ZERO_POINT, packed, scale, zeros, None, 1.0, 0, torch.float32, "none", [], "")  # type: ignore[no-any-return]
+
+    return product
+
+
+def _int_mm(weight: Tensor, scale: Tensor) -> Product:
+    """ATen's integer matrix product; it wants the second operand transposed in memory."""
+    transposed = weight.t()
+
+    def product(x: Tensor) -> Tensor:
+        signed = (x.view(torch.int8) ^ -128).contiguous()  # 0…255 around 128 → -128…127 around 0, bit by bit
+        return torch._int_mm(signed, transposed).float().mul_(scale)
+
+    return product
+
+
+def _float32(weight: Tensor, scale: Tensor) -> Product:
+    """Float32, exact while sums stay below 2^24, which 127 * 127 * in exceeds only for extreme rows; slow."""
+
+    def product(x: Tensor) -> Tensor:
+        return torch.mm(x.float().sub_(_ZERO_POINT), weight.t().float()).mul_(scale)
+
+    return product
+
+
+_CANDIDATES: dict[str, Callable[[Tensor, Tensor], Product]] = {
+    "onednn": _onednn,
+    "int_mm": _int_mm,
+    "float32": _float32,
+}
+
+
+def pack_int4(quantized: Tensor, scales_and_zeros: Tensor) -> tuple[Tensor, Tensor]:
+    """uint8 [out, in] of 0…15 → the layout of PyTorch's int4 kernel for CPUs."""
+    return torch._convert_weight_to_int4pack_for_cpu(quantized.int(), 1), scales_and_zeros
+
+
+def int4_product(x: Tensor, packed: Tensor, group: int, scales_and_zeros: Tensor) -> Tensor:
+    """[T, in] → [T, out], weights widened inside the kernel."""
+    return torch._weight_int4pack_mm_for_cpu(x.bfloat16(), packed, group, scales_and_zeros).to(x.dtype)
+
+
+@cache
+def int4_max_rows() -> int:
+    """Up to how many rows (of 1, 2, 4) the int4 kernel beats the int8 one here, found by racing them once."""
+    weights = torch.randint(0, 16, (8192, 4096), dtype=torch.uint8)
+    scales = torch.full((4096 // 32, 8192, 2), 0.01, dtype=torch.bfloat16)
+    # Several copies, read in turn, so that no cache holds the weights, as in a real model.
+    int4 = [pack_int4(weights, scales)[0] for _ in range(4)]
+    int8 = [int8_product(weights.view(torch.int8), torch.ones(8192)) for _ in range(4)]
+    best = 0
+    for rows in (1, 2, 4):
+        x = torch.randn(rows, 4096).bfloat16()
+        quantized = torch.zeros(rows, 4096, dtype=torch.uint8)
+        if _seconds([partial(int4_product, x, packed, 32, scales) for packed in int4]) > _seconds(
+            [partial(product, quantized) for product in int8]
+        ):
+            break
+        best = rows
+    return best
+
+
+def _seconds(calls: list[Callable[[], Tensor]]) -> float:
+    """The median time of one round through `calls`."""
+    rounds = []
+    for _ in range(9):
+        start = time.perf_counter()
+        for call in calls:
+            call()
+        rounds.append(time.perf_counter() - start)
+    return statistics.median(rounds)
