@@ -41,7 +41,8 @@ def walk(
 ) -> list[int]:
     """The tokens of one random answer, without the end of sequence; cut after `steps` tokens if need be.
 
-    Every second token or so is one that holds a closer, so that walks end: uniform ones would write strings for ever.
+    Every second token or so is one that holds or begins a closer, so that walks end: uniform ones would write strings
+    for ever.
     """
     choose = random.Random(seed)
     state, tokens = compiled.start(), []
@@ -86,5 +87,6 @@ def accepts(name: str, grammar: Grammar, text_or_tokens: str | list[int]) -> boo
 @functools.cache
 def _tokens_with(tokenizer: Tokenizer, closers: str) -> np.ndarray:
     wanted = [c.encode() for c in closers]
-    rows = [any(c in piece for c in wanted) for piece in tokenizer.byte_table] + [False] * MODEL_PADDING
+    rows = [bool(piece) and any(c in piece or c.startswith(piece) for c in wanted) for piece in tokenizer.byte_table]
+    rows += [False] * MODEL_PADDING
     return np.array(rows)

@@ -59,8 +59,9 @@ def test_random_json_follows_its_schema(name: str, schema: dict[str, Any]) -> No
 @pytest.mark.parametrize("name", TOKENIZERS)
 def test_json_as_models_write_it(name: str) -> None:
     value = {"name": 'Zoë "☺"', "age": 7, "tags": ["ü"], "of": {"zip": "8000"}}
-    for text in (json.dumps(value), json.dumps(value, indent=2), json.dumps(value, indent=4, ensure_ascii=False)):
-        assert accepts(name, JsonSchema(PERSON), text) == ("\\u" not in text)
+    for indent in (None, 2, 4):
+        assert accepts(name, JsonSchema(PERSON), json.dumps(value, indent=indent, ensure_ascii=False))
+    assert accepts(name, JsonSchema(PERSON), json.dumps({"name": "Zoë ☺", "of": None}, ensure_ascii=True))
     assert accepts(name, JsonObject(), '{"a":{},"b":[1,2.5e3,null,true]}')
 
 
@@ -202,7 +203,7 @@ def test_impossible_grammars_are_refused_at_once(grammar: Grammar) -> None:
     assert time.process_time() - start < 1
     assert refusal.value.field == grammar.field
     assert "\n" not in str(refusal.value)
-    assert str(refusal.value).endswith(".")
+    assert re.search(r"[^ .:]\.$", str(refusal.value))
 
 
 def test_a_long_chain_of_references_does_not_end_the_process() -> None:

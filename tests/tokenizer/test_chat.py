@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from mistral_common.protocol.instruct.request import ChatCompletionRequest
 from mistral_common.tokens.tokenizers.base import SpecialTokenPolicy
 
 from tests.tokenizer.conversations import Json, assistant, call, result, user
-from tests.tokenizers import TheirTokenizer, names_since
+from tests.tokenizers import TheirTokenizer, names_since, write_tekken
 from tramontane.errors import InvalidRequestError
 from tramontane.tokenizer.chat import Rendered, render_chat
 from tramontane.tokenizer.incremental import IncrementalDecoder
@@ -166,6 +167,17 @@ def test_thinking_is_folded_away_where_the_template_has_no_place_for_it(template
         assert rendered.tokens == render_chat(template, [user("a"), assistant("b"), user("c")]).tokens
         assert len(rendered.notes) == 1
         assert "messages.1.content" in rendered.notes[0]
+
+
+@pytest.mark.parametrize(("version", "think"), [(11, "[THINK]"), (13, "<SPECIAL_34>")])
+def test_thinking_needs_both_the_template_and_the_token(version: int, think: str, tmp_path: Path) -> None:
+    path = write_tekken(tmp_path, version, think=False)
+    path.write_text(path.read_text().replace("<SPECIAL_31>", "[THINK]") if think == "[THINK]" else path.read_text())
+    tokenizer = Tokenizer.from_file(path)
+    assert tokenizer.control_id(think) is not None
+    rendered = render_chat(tokenizer, [user("a"), assistant("b", reasoning_content="hmm"), user("c")])
+    assert len(rendered.notes) == 1
+    assert "hmm" not in shown(tokenizer, rendered)
 
 
 def test_thinking_in_a_system_message_is_shown_to_v13_alone(load: Load) -> None:

@@ -104,6 +104,8 @@ def generate(
     )
     request = Request("generate", tokens, sampling, grammar=grammar, continues_text=raw)
     loaded = load_with_progress(folder, parse_quantization(quantization))
+    if not loaded.has_output_head:
+        raise TramontaneError(f"{folder} has no output head: it is a model for embeddings and cannot write.")
     engine = Engine(loaded.model, tokenizer, EngineConfig(kv_memory_bytes=parse_size(kv_memory)))
     started = time.perf_counter()
     outputs = list(_show(_run(engine, request), quiet=as_json))

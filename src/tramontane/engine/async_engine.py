@@ -13,6 +13,7 @@ from tramontane.engine.request import Output, Request
 from tramontane.errors import TramontaneError
 
 Command = Callable[[], None]
+Listener = Callable[[Output], bool]  # False: nobody is left to hear
 
 
 class AsyncEngine:
@@ -25,8 +26,10 @@ class AsyncEngine:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
-        self._listeners: dict[str, Callable[[Output], None]] = {}
-        self._stopping = False
+        self._listeners: dict[str, Listener] = {}
+        self._stopping = False  # the thread's: no step comes any more
+        self._closed = False  # everyone's, under the lock: no command comes any more
+        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
         self._thread.start()
 
@@ -50,8 +53,8 @@ class AsyncEngine:
         accepted: asyncio.Future[None] = loop.create_future()
         grammar = await asyncio.to_thread(self._engine.prepare, request)  # may take seconds for a hostile grammar
 
-        def deliver(output: Output) -> None:
-            _call(loop, outputs.put_nowait, output)
+        def deliver(output: Output) -> bool:
+            return _call(loop, outputs.put_nowait, output)
 
         def submit() -> None:
             try:
@@ -62,7 +65,8 @@ class AsyncEngine:
                 self._listeners[request.id] = deliver
                 _call(loop, _succeed, accepted)
 
-        self._send(submit)
+        if not self._send(submit):
+            raise TramontaneError("The engine has been closed.")
         unfinished = 1 if request.sampling is None else request.sampling.n
         try:
             await accepted
@@ -72,37 +76,52 @@ class AsyncEngine:
                 yield output
         finally:
             if unfinished and not (accepted.done() and not accepted.cancelled() and accepted.exception()):
-                self._send(lambda: self._cancel(request.id))
+                self._send(lambda: self._give_up(request.id, deliver))
 
-    def _cancel(self, request_id: str) -> None:
-        self._listeners.pop(request_id, None)
-        self._engine.cancel(request_id)
+    def _give_up(self, request_id: str, listener: Listener) -> None:
+        """Cancels the request that `listener` listens to: another may have its id by now, or have had it before."""
+        if self._listeners.get(request_id) is listener:
+            del self._listeners[request_id]
+            self._engine.cancel(request_id)
 
     def close(self) -> None:
         """Ends the thread after its current step; whoever still listens gets the finish reason `cancelled`."""
-        if not self._stopping:
-            self._send(self._stop)
-            self._thread.join()
+        self._send(self._stop, last=True)
+        self._thread.join()
 
     def _stop(self) -> None:
         self._stopping = True
+
+    def _send(self, command: Command, last: bool = False) -> bool:
+        """Queues a command; False where the engine has been closed. Behind the `last` one none is ever queued."""
+        with self._lock:
+            if self._closed:
+                return False
+            self._closed = last
+            self._commands.put(command)
+            return True
+
+    def _work(self) -> None:
+        try:
+            while True:
+                self._obey(wait=not self._engine.has_work)
+                if self._stopping:
+                    return
+                for output in self._engine.step():
+                    if (deliver := self._listeners.get(output.request_id)) and not deliver(output):
+                        self._give_up(output.request_id, deliver)
+                self._forget_finished()
+        finally:  # also where a bug ends the thread: nobody may be left waiting
+            self._dismiss()
+
+    def _dismiss(self) -> None:
+        """Ends what was asked for and is not finished."""
+        self._send(self._stop, last=True)
+        self._obey(wait=False)
         for request_id, deliver in list(self._listeners.items()):
             for index in self._engine.open_choices(request_id):
                 deliver(Output(request_id, index, finish_reason="cancelled"))
-            self._cancel(request_id)
-
-    def _send(self, command: Command) -> None:
-        if self._stopping:
-            raise TramontaneError("The engine has been closed.")
-        self._commands.put(command)
-
-    def _work(self) -> None:
-        while not self._stopping:
-            self._obey(wait=not self._engine.has_work)
-            for output in self._engine.step():
-                if deliver := self._listeners.get(output.request_id):
-                    deliver(output)
-            self._forget_finished()
+            self._give_up(request_id, deliver)
 
     def _obey(self, wait: bool) -> None:
         """Carries out the commands that have come; `wait`: until there is one."""
@@ -118,13 +137,15 @@ class AsyncEngine:
             del self._listeners[request_id]
 
 
-def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: object) -> None:
-    """Calls in the loop's thread; a loop that was closed meanwhile has nobody left to tell."""
+def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: object) -> bool:
+    """Calls in the loop's thread; False where the loop was closed meanwhile, and has nobody left to tell."""
     try:
         loop.call_soon_threadsafe(function, *arguments)
     except RuntimeError:
         if not loop.is_closed():
             raise
+        return False
+    return True
 
 
 def _succeed(future: asyncio.Future[None]) -> None:

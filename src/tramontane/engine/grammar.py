@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
@@ -132,9 +133,9 @@ class Lark(Grammar):
 
 
 def json_rule(schema: dict[str, Any]) -> str:
-    """A JSON schema as a part of a Lark rule, with bounded white space."""
-    options = {"whitespace_pattern": JSON_WHITESPACE}  # replaces what the client may have put there
-    return f"%json {json.dumps({**schema, 'x-guidance': options})}"
+    """A JSON schema as a part of a Lark rule, with bounded white space; strings may use escapes such as `\\u00e9`."""
+    options = {"whitespace_pattern": JSON_WHITESPACE, "json_allow_general_unicode_escapes": True}
+    return f"%json {json.dumps({**schema, 'x-guidance': options})}"  # the client's own options are replaced
 
 
 class GrammarState:
@@ -269,7 +270,10 @@ def _write(grammar: Grammar, tokenizer: Tokenizer) -> str:
 
 def _reason(message: str) -> str:
     """What llguidance complains about, without where it was in its own source."""
-    return message.strip().split("\n")[0].rpartition("failed to compile JSON schema: ")[2].rstrip(". ")
+    if regex_error := re.search(r"^\s*error: (.+)", message, re.MULTILINE):
+        return f"in a regular expression, {regex_error[1]}"
+    first_line = message.strip().split("\n")[0].rpartition("failed to compile JSON schema: ")[2]
+    return re.sub(r"^(at )?\d+\(\d+\): ", "", first_line).rstrip(". :")
 
 
 def _on_large_stack(work: Callable[[], T]) -> T:

@@ -28,10 +28,10 @@ class PromptPacer:
         """Learns from a step that took `seconds`."""
         if num_decoding == 0:
             return
-        if num_prompt_tokens == 0:
-            quiet = self.quiet_seconds
+        if num_prompt_tokens <= 1:  # one token costs what one more that decodes does; without this, the quiet time of
+            quiet = self.quiet_seconds  # few who decode would hold prompts down for ever once there are many
             self.quiet_seconds = seconds if quiet is None else quiet + _MEMORY * (seconds - quiet)
-        elif self.quiet_seconds is not None:
+        if num_prompt_tokens and self.quiet_seconds is not None:
             allowed = (TARGET_SLOWDOWN - 1) * self.quiet_seconds
             extra = max(seconds - self.quiet_seconds, 1e-6)
             if extra > allowed or num_prompt_tokens >= int(self._chunk):  # too much, or the cap was what bound it

@@ -109,42 +109,47 @@ class Quotes(Grammar):
         # llguidance's lexer looks at bytes and never back: a terminal that could go on with a character whose first
         # byte is that of "«" swallows this byte. So each terminal here ends with its own delimiter.
         opening, closing = self.delimiters[0], self.delimiters[1]
-        quotable = {n: document for n, document in enumerate(self._normal, start=1) if document.has_words}
+        blank = " ?" if tokenizer.kind == "spm" else ""  # before the first word, where decoding drops it
         rules = [f"EDGES: {self._edges()}"]
-        for n, document in quotable.items():
+        for n, document in self._quotable.items():
             rules += [f"TEXT_{n}: {_substring(document.chunks)}", f'SPAN_{n}: (TEXT_{n} & EDGES) "{closing} [{n}]"']
-        if quotable:
-            rules.append(f"span: {' | '.join(f'SPAN_{n}' for n in quotable)}")
-        rules.append(f"start: {' | '.join(self._answers(opening, bool(quotable)))}")
+        if self._quotable:
+            rules.append(f"span: {' | '.join(f'SPAN_{n}' for n in self._quotable)}")
+        rules.append(f"start: {' | '.join(self._answers(opening, blank))}")
         return "\n".join(rules)
 
     def warm_up(self, tokenizer: Tokenizer) -> list[str]:
         # All spans are still possible after the delimiter: the slowest mask of all, 5-500 ms where others take 0.1.
-        return [self.delimiters[0]]
+        return [self.delimiters[0]] if self._quotable else []
 
     @cached_property
     def _normal(self) -> tuple[_NormalText, ...]:
         return tuple(_NormalText(document) for document in self.documents)
 
-    def _answers(self, opening: str, can_quote: bool) -> Iterator[str]:
-        """The forms that the answer may have, as alternatives of a rule. A blank may precede (see `LEADING_BLANK`)."""
-        if can_quote and self.free_text:
+    @cached_property
+    def _quotable(self) -> dict[int, _NormalText]:
+        """The documents that hold words, by number."""
+        return {n: document for n, document in enumerate(self._normal, start=1) if document.has_words}
+
+    def _answers(self, opening: str, blank: str) -> Iterator[str]:
+        """The forms that the answer may have, as alternatives of a rule."""
+        if self._quotable and self.free_text:
             free = f"[^{_NOT_FREE}]"
             yield f"(/{free}*{opening}/ span){{1,{MAX_QUOTES}}} /{free}+/?"
-        elif can_quote:
-            yield rf"/ ?{opening}/ span (/( |\n\n?){opening}/ span){{0,{MAX_QUOTES - 1}}}"
+        elif self._quotable:
+            yield rf"/{blank}{opening}/ span (/( |\n\n?){opening}/ span){{0,{MAX_QUOTES - 1}}}"
         for language in self.languages:
             if language not in REFUSALS:
                 raise InvalidRequestError("languages", f"There is no refusal in {language!r}, only in {[*REFUSALS]}.")
-            yield f"/ ?{re.escape(REFUSALS[language])}/"
-        if not can_quote and not self.languages:
+            yield f"/{blank}{re.escape(REFUSALS[language])}/"
+        if not self._quotable and not self.languages:
             raise InvalidRequestError(self.field, "The documents hold no word that could be quoted.")
 
     def _edges(self) -> str:
         """What makes a piece of text a span: a word in it, no blank at either end, no delimiter."""
         characters = sorted(set().union(*(document.text for document in self._normal), " "))
         blanks = _class(c for c in characters if c.isspace())
-        no_words = _class(c for c in characters if not _is_word(c))
+        no_words = _class(c for c in characters if not _is_letter(c))
         edges = f"~/[{no_words}]*/ & ~/[{blanks}](?s:.*)/ & ~/(?s:.*)[{blanks}]/"
         if set(self.delimiters) & set(characters):
             edges += f" & /[^{_class(self.delimiters)}]*/"
@@ -200,7 +205,7 @@ class _NormalText:
 
     @property
     def has_words(self) -> bool:
-        return any(map(_is_word, self.text))
+        return any(map(_is_letter, self.text))
 
     def find(self, span: str) -> Iterator[tuple[int, int]]:
         """Where the original has the span, cut as the grammar cuts it."""
@@ -235,16 +240,21 @@ def _belong_together(before: str, after: str) -> bool:
         return True
     if _UNSPACED.match(before) or _UNSPACED.match(after):
         return False
-    return _is_word(before) and _is_word(after)
+    return (_is_letter(before) or _is_mark(before)) and _is_letter(after)
 
 
 def _modifies(character: str) -> bool:
     """Whether it changes the character before it: an accent, a variant, a skin tone, a joiner."""
-    return character == _JOINER or unicodedata.category(character)[0] == "M" or "🏻" <= character <= "🏿"
+    return character == _JOINER or _is_mark(character) or "🏻" <= character <= "🏿"
 
 
-def _is_word(character: str) -> bool:
-    return character.isalnum() or character == "_" or unicodedata.category(character)[0] == "M"
+def _is_mark(character: str) -> bool:
+    return unicodedata.category(character).startswith("M")
+
+
+def _is_letter(character: str) -> bool:
+    """Whether it makes a word: a letter, a digit, a low line."""
+    return character.isalnum() or character == "_"
 
 
 def _substring(chunks: list[str]) -> str:

@@ -45,14 +45,25 @@ def _penalize(scores: Tensor, sequence: Sequence, eos_id: int | None) -> None:
 
 def _draw(logits: Tensor, sequences: list[Sequence]) -> Tensor:
     """Draws by inverting the cumulative distribution at one number a row, so that each row's draw is its own."""
-    temperature = torch.tensor([s.sampling.temperature for s in sequences], dtype=logits.dtype, device=logits.device)
+    vocab, params = logits.shape[1], [s.sampling for s in sequences]
+    temperature = torch.tensor([p.temperature for p in params], dtype=logits.dtype, device=logits.device)
+    temperature.clamp_min_(torch.finfo(logits.dtype).tiny)  # above 0 as a Python float, perhaps not in this dtype
     # Subtracting the maximum first keeps tiny temperatures finite.
     scaled = (logits - logits.amax(-1, keepdim=True)) / temperature[:, None]
     uniform = torch.tensor([s.random.random() for s in sequences], dtype=torch.float64, device=logits.device)
-    if all(s.sampling.top_k == 0 and s.sampling.top_p == 1 for s in sequences):
-        return _invert(scaled.double().softmax(-1), uniform)
-    probabilities, tokens = _truncate(scaled, [s.sampling for s in sequences])
-    return tokens.gather(1, _invert(probabilities, uniform)[:, None])[:, 0]
+    drawn = torch.empty(len(sequences), dtype=torch.int64, device=logits.device)
+    # How a row is drawn depends on its own parameters and scores alone: neighbours must not change the result.
+    keeps_all = [p.top_p == 1 and p.top_k in (0, vocab) for p in params]
+    whole = [row for row, all_kept in enumerate(keeps_all) if all_kept]
+    if whole:
+        drawn[whole] = _invert(scaled[whole].double().softmax(-1), uniform[whole])
+    rows = [row for row, all_kept in enumerate(keeps_all) if not all_kept]
+    for width in (min(vocab, _CANDIDATES), vocab):
+        if rows:
+            weights, tokens, enough = _truncate(scaled[rows], [params[row] for row in rows], width)
+            drawn[rows] = tokens.gather(1, _invert(weights, uniform[rows])[:, None])[:, 0]
+            rows = [row for row, done in zip(rows, enough.tolist(), strict=True) if not done]
+    return drawn
 
 
 def _invert(weights: Tensor, uniform: Tensor) -> Tensor:
@@ -64,27 +75,23 @@ def _invert(weights: Tensor, uniform: Tensor) -> Tensor:
     return torch.minimum(column, last)
 
 
-def _truncate(scaled: Tensor, params: list[SamplingParams]) -> tuple[Tensor, Tensor]:
-    """Keeps top_k and then top_p of each row: weights (0 where dropped) and tokens, best first."""
+def _truncate(scaled: Tensor, params: list[SamplingParams], width: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Keeps top_k and then top_p of each row, looking at its `width` best tokens.
+
+    Gives weights (0 where dropped) and tokens, best first, both [R, width], and for which rows that was enough.
+    """
     vocab = scaled.shape[1]
     top_k = torch.tensor([p.top_k or vocab for p in params], device=scaled.device)
     top_p = torch.tensor([p.top_p for p in params], dtype=torch.float64, device=scaled.device)
-    width = min(vocab, _CANDIDATES)
-    while True:
-        values, tokens = scaled.topk(width, dim=-1)
-        weights = values.double().exp()
-        # top_k applies first: the total is that of the kept tokens, or of all where the row has no top_k.
-        outside = torch.arange(width, device=scaled.device) >= top_k[:, None]
-        weights = weights.masked_fill(outside, 0)
-        everything = scaled.double().exp().sum(-1)
-        total = torch.where(top_k < vocab, weights.sum(-1), everything)
-        before = (weights.cumsum(-1) - weights) / total[:, None]
-        reached = weights.sum(-1) >= top_p * total
-        if width == vocab or bool((reached & ((top_k <= width) | (top_p < 1))).all()):
-            break
-        width = vocab
+    values, tokens = scaled.topk(width, dim=-1)
+    weights = values.double().exp()
+    weights = weights.masked_fill(torch.arange(width, device=scaled.device) >= top_k[:, None], 0)
+    # top_k applies first: the total is that of the kept tokens, or of all where the row has no top_k.
+    total = torch.where(top_k < vocab, weights.sum(-1), scaled.double().exp().sum(-1))
+    enough = torch.where(top_k < vocab, top_k <= width, weights.sum(-1) >= top_p * total)
     # A token is kept while what stands before it has not reached top_p: the first one always is.
-    return weights.masked_fill(before >= top_p[:, None], 0), tokens
+    before = (weights.cumsum(-1) - weights) / total[:, None]
+    return weights.masked_fill(before >= top_p[:, None], 0), tokens, enough
 
 
 def logprobs_of(logits: Tensor, tokens: Rows[int], num_top: int) -> list[TokenLogprob]:

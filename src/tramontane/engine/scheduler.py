@@ -21,11 +21,7 @@ class Chunk:
 
     sequence: Sequence
     num_tokens: int
-
-    @property
-    def catches_up(self) -> bool:
-        """After this chunk nothing is left to compute: the next token can be sampled."""
-        return self.num_tokens == self.sequence.remaining
+    is_prompt: bool = True  # part of a prompt, or computed again; False: the token that was sampled last
 
 
 class Scheduler:
@@ -82,7 +78,7 @@ class Scheduler:
         chunks: list[Chunk] = []
         for sequence in list(self.running):
             if sequence.remaining == 1 and self._make_room(sequence, 1, chunks):
-                chunks.append(Chunk(sequence, 1))
+                chunks.append(Chunk(sequence, 1, is_prompt=sequence.num_computed < sequence.num_prompt))
         return chunks
 
     def _prompts(self, chunks: list[Chunk], sequences: list[Sequence], budget: int) -> int:

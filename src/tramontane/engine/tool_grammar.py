@@ -69,14 +69,13 @@ class ToolGrammar(Grammar):
             raise InvalidRequestError(self.field, "This model has no form for tool calls; leave out the tools.")
         functions = self._functions()
         any_call = f"({' | '.join(f'call_{i}' for i in range(len(functions)))})"
-        more = MAX_PARALLEL_CALLS - 1 if self.parallel else 0
         arguments = [f"args_{i}: {json_rule(_parameters(f))}" for i, f in enumerate(functions)]
         if tokenizer.version < 11:
-            again = f"(/, ?/ {any_call}){{0,{more}}}"
+            again = f"(/, ?/ {any_call}){{0,{MAX_PARALLEL_CALLS - 1}}}" if self.parallel else ""
             calls = f'calls: {_control(tokenizer, "[TOOL_CALLS]")} {LEADING_BLANK} "[" {any_call} {again} "]"'
             bodies = [_listed_call(i, f["name"], tokenizer.version) for i, f in enumerate(functions)]
         else:
-            calls = f"calls: {any_call} {any_call}{{0,{more}}}"
+            calls = f"calls: {any_call}{{1,{MAX_PARALLEL_CALLS if self.parallel else 1}}}"
             bodies = [_spelled_call(i, f["name"], tokenizer) for i, f in enumerate(functions)]
         return [calls, *bodies, *arguments]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tramontane.model.linear import Linear
+from tramontane.model.rows import silu_mul
 
 
 class FeedForward(nn.Module):
@@ -17,5 +17,4 @@ class FeedForward(nn.Module):
         self.w2 = Linear(ffn_dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        gate, up = self.w13(x).chunk(2, -1)  # [T, ffn] each
-        return self.w2(F.silu(gate) * up)  # type: ignore[no-any-return]
+        return self.w2(silu_mul(self.w13(x)))  # type: ignore[no-any-return]

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tramontane.model import kernels
+from tramontane.model.rows import quantize_rows, rescale_rows
 
 Quantization = Literal["none", "int8", "int4"]
 
@@ -53,8 +54,8 @@ class Int8Linear(nn.Module):
         self.num_bytes = weight.numel() + scale.numel() * 4
 
     def forward(self, x: Tensor) -> Tensor:
-        quantized, scale = quantize_activations(x)
-        return self.product(quantized).mul_(scale).to(x.dtype)
+        quantized, scale = quantize_rows(x)
+        return rescale_rows(self.product(quantized), scale, x.dtype)
 
 
 class Int4Linear(nn.Module):
@@ -81,17 +82,6 @@ class Int4Linear(nn.Module):
 AnyLinear = Linear | Int8Linear | Int4Linear
 
 
-def quantize_activations(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Rounds each row of `x` [T, in] to uint8 around 128; returns it with its scale [T, 1], float32."""
-    x = x.float()
-    peak = torch.linalg.vector_norm(x, float("inf"), dim=-1, keepdim=True).clamp_min_(1e-20)
-    # Truncation after + 128.5 rounds to the nearest: one pass fewer than round() + 128.
-    return torch.addcmul(_HALF, x, 127.0 / peak).to(torch.uint8), peak / 127.0
-
-
-_HALF = torch.tensor(128.5)
-
-
 def quantize_int8(parts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Stacks `parts` [out_i, in] and rounds each row to int8: (int8 [out, in], float32 scale [out]).
 
@@ -103,7 +93,7 @@ def quantize_int8(parts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     start = 0
     for part in parts:
         for piece in part.split(_ROWS_AT_ONCE):
-            wide = piece.float()
+            wide = piece.to(torch.float32, copy=True)  # divided in place below: the caller's tensor must not change
             scale = wide.abs().amax(-1).clamp_min_(1e-20) / 127.0
             stop = start + piece.shape[0]
             quantized[start:stop] = wide.div_(scale[:, None]).round_().to(torch.int8)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from tramontane.model.config import ModelConfig, YarnConfig
+from tramontane.model.rows import rotate
 
 
 def inverse_frequencies(config: ModelConfig) -> Tensor:
@@ -56,19 +57,18 @@ class Rope:
         if self.scale_beta:
             periods = torch.floor(positions / self.scale_original)
             query_scale = (1 + self.scale_beta * torch.log1p(periods)).to(self.dtype)[:, None, None]  # [T, 1, 1]
-        return Rotation(torch.cat((cos, cos), -1)[:, None], torch.cat((-sin, sin), -1)[:, None], query_scale)
+        return Rotation(cos.contiguous(), sin.contiguous(), query_scale)
 
 
 class Rotation:
-    """Cosines and signed sines [T, 1, D], and the query scale [T, 1, 1] where the model has one."""
+    """Cosines and sines [T, D / 2], and the query scale [T, 1, 1] where the model has one."""
 
-    def __init__(self, cos: Tensor, signed_sin: Tensor, query_scale: Tensor | None) -> None:
-        self.cos, self.signed_sin, self.query_scale = cos, signed_sin, query_scale
+    def __init__(self, cos: Tensor, sin: Tensor, query_scale: Tensor | None) -> None:
+        self.cos, self.sin, self.query_scale = cos, sin, query_scale
 
-    def apply(self, heads: Tensor) -> Tensor:
-        """Rotates `heads` [T, H, D]; the arithmetic is float32 (float64 for a float64 model)."""
-        swapped = heads.roll(heads.shape[-1] // 2, -1)
-        return torch.addcmul(heads * self.cos, swapped, self.signed_sin).to(heads.dtype)
+    def apply(self, heads: Tensor, num_heads: int) -> Tensor:
+        """Rotates the first `num_heads` of `heads` [T, H, D]; computes in float32 (float64 for a float64 model)."""
+        return rotate(heads, num_heads, self.cos, self.sin)
 
     def scale_queries(self, queries: Tensor) -> Tensor:
         """Longer contexts get sharper queries, where the model was trained so."""

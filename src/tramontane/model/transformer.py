@@ -12,7 +12,6 @@ from __future__ import annotations
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tramontane.model.config import ModelConfig
@@ -20,6 +19,7 @@ from tramontane.model.experts import Experts
 from tramontane.model.feed_forward import FeedForward
 from tramontane.model.linear import AnyLinear, Linear
 from tramontane.model.rope import Rope, Rotation
+from tramontane.model.rows import rms_norm
 
 
 class Attend(Protocol):
@@ -31,7 +31,7 @@ class Attend(Protocol):
 
 
 class RMSNorm(nn.Module):
-    """Root-mean-square normalisation (arXiv:1910.07467)."""
+    """Root-mean-square normalisation, with a weight a dimension."""
 
     def __init__(self, dim: int, eps: float) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+        return rms_norm(x, self.weight, self.eps)
 
 
 class Attention(nn.Module):
@@ -54,9 +54,8 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, rotation: Rotation, attend: Attend) -> Tensor:
         heads = self.wqkv(x).unflatten(-1, (-1, self.head_dim))  # [T, H + 2 Hkv, D]
-        rotated = rotation.apply(heads[:, : self.num_heads + self.num_kv_heads])
-        q, k = rotated[:, : self.num_heads], rotated[:, self.num_heads :]
-        v = heads[:, self.num_heads + self.num_kv_heads :]
+        heads = rotation.apply(heads, self.num_heads + self.num_kv_heads)
+        q, k, v = heads.split((self.num_heads, self.num_kv_heads, self.num_kv_heads), 1)
         out = attend(self.layer, rotation.scale_queries(q), k, v)  # [T, H, D]
         return self.wo(out.flatten(1))  # type: ignore[no-any-return]
 

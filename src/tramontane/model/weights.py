@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from tramontane.errors import TramontaneError
 from tramontane.model import kernels
-from tramontane.model.checkpoint import Checkpoint, Pooling
+from tramontane.model.checkpoint import Checkpoint
 from tramontane.model.config import ModelConfig
 from tramontane.model.linear import INT4_GROUP, AnyLinear, Int4Linear, Int8Linear, Linear, Quantization, quantize_int8
 from tramontane.model.machine import best_dtype
+from tramontane.model.pooling import Pooling
 from tramontane.model.transformer import RMSNorm, Transformer
 
 # Gives a canonical tensor (checkpoint.py lists the names) by its name.
@@ -38,6 +39,8 @@ class LoadedModel:
     config: ModelConfig
     quantization: Quantization
     pooling: Pooling | None = None
+    # False for embedding models that come without the matrix that scores tokens: they cannot write.
+    has_output_head: bool = True
     notices: list[str] = field(default_factory=list)
 
     @property
@@ -61,7 +64,7 @@ def load_model(
     loaded = build_model(
         checkpoint.config, checkpoint.read, quantization=quantization, dtype=dtype, device=device, progress=progress
     )
-    loaded.pooling = checkpoint.pooling
+    loaded.pooling, loaded.has_output_head = checkpoint.pooling, checkpoint.has_output_head
     loaded.notices = [*checkpoint.notices, *loaded.notices]
     return loaded
 

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from tramontane.engine.attention.batch import Batch
 from tramontane.engine.kv_cache import KVCache
-from tramontane.engine.native_code import NoCompilerError, load_library
 from tramontane.model.config import ModelConfig
 from tramontane.model.machine import this_machine
+from tramontane.model.native_code import NoCompilerError, load_library
 from tramontane.model.transformer import Attend
 
 logger = logging.getLogger(__name__)
