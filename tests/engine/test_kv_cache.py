@@ -43,20 +43,20 @@ def test_the_pool_takes_the_memory_it_was_given(kind: str) -> None:
     assert cache.keys.nbytes + cache.values.nbytes == 10 * block_bytes(config, groups, 4, torch.float64)
 
 
-def test_what_is_written_to_a_slot_is_read_there() -> None:
-    config = tiny_model("interleaved").config
+@pytest.mark.parametrize("kind", ["dense", "windowed", "interleaved"])
+def test_what_is_written_to_a_slot_is_read_there(kind: str) -> None:
+    config = tiny_model(kind).config
     cache = KVCache(config, layer_groups(config, 256), 10, 4, torch.float64, torch.device("cpu"))
-    slots = torch.tensor([5, 0, 39])
-    written = {}
+    slots = torch.tensor([5, 0, 9])
+    written = []
     for layer in range(config.num_layers):
-        group, _ = cache.place[layer]
         k, v = torch.rand(2, 3, config.num_kv_heads, config.head_dim, dtype=torch.float64)
-        keys, values = cache.write(layer, slots + group - 1 if group else slots, k, v)
-        written[layer] = (keys, values, k, v)
-    keys, values, k, v = written[config.num_layers - 1]
-    last = slots + cache.place[config.num_layers - 1][0] - 1
-    assert torch.equal(keys[:, last].transpose(0, 1), k)
-    assert torch.equal(values[:, last].transpose(0, 1), v)
+        mine = slots + 10 * cache.place[layer][0]  # groups share the memory, and never a block
+        keys, values = cache.write(layer, mine, k, v)
+        written.append((keys, values, mine, k, v))
+    for keys, values, mine, k, v in written:
+        assert torch.equal(keys[:, mine].transpose(0, 1), k)
+        assert torch.equal(values[:, mine].transpose(0, 1), v)
 
 
 def held_at_most(groups: list[LayerGroup], length: int, block_size: int, step: int) -> int:

@@ -163,8 +163,8 @@ def test_quantize_int4_rounds_within_a_step_of_its_group(offset: float) -> None:
     assert scales_and_zeros.shape == (96 // INT4_GROUP, 2050, 2)
     scale, zero = scales_and_zeros.double().permute(2, 1, 0).unbind(0)  # [out, groups]
     error = (int4_values(values, scales_and_zeros) - weight.double()).abs().unflatten(1, (-1, INT4_GROUP)).amax(-1)
-    # Half a step; the ends may be out of reach by what bfloat16 moved scale and zero, 2^-9 of 15 steps and of zero.
-    assert (error <= 0.5 * scale + 2**-8 * (8 * scale + zero.abs())).all()
+    # Half a step; and the ends may be out of reach by what bfloat16 moved: 2^-8 of 15 steps, and of the zero.
+    assert (error <= 0.5 * scale + 2**-8 * 1.01 * (15 * scale + zero.abs())).all()
 
 
 def test_int4_groups_of_one_value_are_kept() -> None:

@@ -20,7 +20,7 @@ def test_processor_and_cores() -> None:
     assert found.processor
     assert found.architecture == os.uname().machine
     assert 1 <= found.cores <= (os.cpu_count() or 1)
-    assert 1 <= found.threads
+    assert found.threads >= 1
     assert this_machine() is found
 
 

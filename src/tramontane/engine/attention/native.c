@@ -63,23 +63,28 @@ static inline void multiply_4x64(const bf16 *a, int a_stride, const uint32_t *b,
 /* Transposes 16 rows of 16 pairs: out[pair * 64 + row] = in[row][pair]. */
 static inline void transpose_16x16(const bf16 *in, int64_t in_stride, uint32_t *out) {
     __m512i r[16], t[16];
+#pragma GCC unroll 16
     for (int i = 0; i < 16; i++) r[i] = _mm512_loadu_si512(in + i * in_stride);
+#pragma GCC unroll 16
     for (int i = 0; i < 8; i++) {
         t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
         t[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
     }
+#pragma GCC unroll 16
     for (int i = 0; i < 4; i++) {
         r[4 * i + 0] = _mm512_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
         r[4 * i + 1] = _mm512_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
         r[4 * i + 2] = _mm512_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
         r[4 * i + 3] = _mm512_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
     }
+#pragma GCC unroll 16
     for (int i = 0; i < 4; i++) {
         t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
         t[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
         t[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
         t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
     }
+#pragma GCC unroll 16
     for (int i = 0; i < 8; i++) {
         _mm512_storeu_si512(out + i * TILE_KEYS, _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88));
         _mm512_storeu_si512(out + (i + 8) * TILE_KEYS, _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd));
@@ -110,6 +115,17 @@ static inline __m512 exponential(__m512 x) {
     return _mm512_scalef_ps(y, n);
 }
 
+/* Where the 16 tokens from `position` on begin in a head's pages. */
+static inline int64_t offset_of(const Shape *s, const int32_t *table, int position) {
+    const int64_t slot = (int64_t)table[position / s->block_size] * s->block_size + position % s->block_size;
+    return slot * s->head_dim;
+}
+
+/* Asks for `count` cache lines early: processors do not foresee the jump from page to page. */
+static inline void prefetch(const bf16 *from, int64_t stride, int count) {
+    for (int i = 0; i < count; i++) _mm_prefetch((const char *)(from + i * stride), _MM_HINT_T0);
+}
+
 /* Packs up to 64 keys and values from position `first` (a multiple of 16) on; positions from `last` on count as 0. */
 static void pack_tile(const Shape *s, Scratch *w, const bf16 *keys, const bf16 *values, const int32_t *table, int first,
                       int last) {
@@ -120,11 +136,17 @@ static void pack_tile(const Shape *s, Scratch *w, const bf16 *keys, const bf16 *
             memset(w->values + g / 2 * dim, 0, (size_t)GROUP / 2 * dim * sizeof(uint32_t));
             continue; /* whatever scores come out are masked */
         }
-        const int64_t slot = (int64_t)table[position / s->block_size] * s->block_size + position % s->block_size;
-        const bf16 *k = keys + slot * dim, *v = values + slot * dim;
-        for (int d = 0; d < dim; d += 32) transpose_16x16(k + d, dim, w->keys + d / 2 * TILE_KEYS + g);
+        /* While this group is packed, the same one of the next tile is fetched (at the end: this one again). */
+        const int64_t at = offset_of(s, table, position);
+        const int64_t next = position + TILE_KEYS < last ? offset_of(s, table, position + TILE_KEYS) : at;
+        const bf16 *k = keys + at, *v = values + at;
+        for (int d = 0; d < dim; d += 32) {
+            prefetch(keys + next + d * GROUP, 32, GROUP);
+            transpose_16x16(k + d, dim, w->keys + d / 2 * TILE_KEYS + g);
+        }
         for (int i = 0; i < GROUP; i += 2) {
             uint32_t *out = w->values + (g + i) / 2 * dim;
+            prefetch(values + next + i * dim, 32, 2 * dim / 32);
             if (position + i >= last) memset(out, 0, (size_t)dim * sizeof(uint32_t));
             else interleave(v + i * dim, position + i + 1 < last ? v + (i + 1) * dim : 0, out, dim);
         }
