@@ -105,7 +105,7 @@ def test_seeded_draws_follow_the_softmax(params: SamplingParams) -> None:
         SamplingParams(top_p=1e-9),
         SamplingParams(top_k=40),  # the whole vocabulary
     ],
-    ids=repr,
+    ids=lambda params: f"k{params.top_k}-p{params.top_p:g}-t{params.temperature:g}",
 )
 @pytest.mark.parametrize("seed", [0, 1])
 def test_top_k_and_top_p_are_exact(params: SamplingParams, seed: int) -> None:
@@ -123,7 +123,7 @@ def test_top_k_and_top_p_are_exact(params: SamplingParams, seed: int) -> None:
         SamplingParams(top_k=1024, top_p=0.9),
         SamplingParams(top_k=100, top_p=0.9),
     ],
-    ids=repr,
+    ids=lambda params: f"k{params.top_k}-p{params.top_p:g}-t{params.temperature:g}",
 )
 def test_they_are_exact_also_where_many_tokens_are_likely(params: SamplingParams) -> None:
     row = random_logits(0, 2000, spread=0.2)

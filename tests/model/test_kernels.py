@@ -90,3 +90,24 @@ def test_an_older_processor_gets_exact_products_too() -> None:
 
 def test_int4_serves_few_rows_or_none() -> None:
     assert kernels.int4_max_rows() in (0, 1, 2, 4)
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize("shape", [(7, 64), (129, 320), (2048, 1024)], ids=str)
+def test_products_of_few_rows_agree_with_exact_ones(rows: int, shape: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    x, weight = torch.randn(rows, shape[1]).bfloat16(), torch.randn(shape).bfloat16()
+    exact = (x.double() @ weight.double().t()).bfloat16()
+    with torch.inference_mode():
+        if not kernels.reads_few_rows(x, weight):
+            pytest.skip("no C compiler on this machine")
+        product = kernels.few_rows_product(x, weight)
+        alone = kernels.few_rows_product(x[:1], weight)
+    # Sums are float32: beside bfloat16's rounding, what is left is their last bits where terms cancel.
+    torch.testing.assert_close(product.float(), exact.float(), rtol=2**-8, atol=1e-3)
+    assert torch.equal(product[:1], alone)
+
+
+def test_products_of_few_rows_are_for_inference_only() -> None:
+    x, weight = torch.randn(1, 64).bfloat16(), torch.randn(16, 64).bfloat16()
+    assert not kernels.reads_few_rows(x, weight)

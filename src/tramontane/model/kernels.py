@@ -1,4 +1,4 @@
-"""The integer kernels of this machine: which of PyTorch's ones compute exactly here, found by trying them.
+"""Matrix products of this machine: integer ones, found by trying PyTorch's, and one for few rows, in C.
 
 PyTorch has several int8 products, each with machines on which it is missing, wrong (saturation in 16 bits) or
 slow. The first candidate that gives the exact integers on extreme values is used, and `doctor` names it.
@@ -6,6 +6,7 @@ slow. The first candidate that gives the exact integers on extreme values is use
 
 from __future__ import annotations
 
+import ctypes
 import statistics
 import time
 from collections.abc import Callable
@@ -15,10 +16,12 @@ import torch
 from torch import Tensor
 
 from tramontane.errors import TramontaneError
+from tramontane.model.native_code import load_or_none
 
 # uint8 activations around 128 [T, in] → float32 [T, out], scaled by the weight's row scales.
 Product = Callable[[Tensor], Tensor]
 _ZERO_POINT = 128
+_WORTH_THREADS = 1 << 16  # weights; fewer are not worth waking threads for
 
 
 def int8_product(weight: Tensor, scale: Tensor) -> Product:
@@ -128,3 +131,35 @@ def _seconds(calls: list[Callable[[], Tensor]]) -> float:
             call()
         rounds.append(time.perf_counter() - start)
     return statistics.median(rounds)
+
+
+@cache
+def _few_rows_library() -> ctypes.CDLL | None:
+    loaded = load_or_none("few_rows.c", "Products of one row fall back to PyTorch's, which read weights more slowly")
+    if loaded is not None:
+        loaded.few_rows.argtypes = [*[ctypes.c_void_p] * 3, *[ctypes.c_int64] * 3, ctypes.c_int32]
+        loaded.few_rows.restype = None
+    return loaded
+
+
+def reads_few_rows(x: Tensor, weight: Tensor) -> bool:
+    """Whether `few_rows_product` is for this product: inference on a CPU, one or two rows, bfloat16."""
+    return (
+        x.shape[0] <= 2
+        and x.dtype is weight.dtype is torch.bfloat16
+        and x.device.type == "cpu"
+        and weight.shape[1] % 64 == 0
+        and torch.is_inference_mode_enabled()
+        and _few_rows_library() is not None
+    )
+
+
+def few_rows_product(x: Tensor, weight: Tensor) -> Tensor:
+    """x [1 or 2, in] times weight [out, in], as fast as the weight can be read (few_rows.c)."""
+    library = _few_rows_library()
+    assert library is not None
+    wide, out = x.float().contiguous(), torch.empty(x.shape[0], weight.shape[0], dtype=torch.bfloat16)
+    threads = torch.get_num_threads() if weight.numel() > _WORTH_THREADS else 1
+    pointers = wide.data_ptr(), weight.data_ptr(), out.data_ptr()
+    library.few_rows(*pointers, x.shape[0], weight.shape[1], weight.shape[0], threads)
+    return out

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tramontane.errors import TramontaneError
 from tramontane.model import kernels
 from tramontane.model.rows import quantize_rows, rescale_rows
 
@@ -37,6 +38,8 @@ class Linear(nn.Module):
         return self.weight.nbytes
 
     def forward(self, x: Tensor) -> Tensor:
+        if kernels.reads_few_rows(x, self.weight):
+            return kernels.few_rows_product(x, self.weight)
         return F.linear(x, self.weight)
 
 
@@ -68,6 +71,11 @@ class Int4Linear(nn.Module):
         """`weight` [out, in], any floating dtype; `max_rows`: up to how many rows the int4 kernel is used."""
         super().__init__()
         self.out_features, self.in_features = weight.shape
+        if self.out_features % 16 or self.in_features % INT4_GROUP:
+            raise TramontaneError(
+                f"int4 needs matrices of 16 x {INT4_GROUP} tiles, and one here is {self.out_features} x "
+                f"{self.in_features}; use int8."
+            )
         self.many_rows, self.max_rows = many_rows, max_rows
         self.packed, self.scales_and_zeros = kernels.pack_int4(*quantize_int4(weight))
         self.few_rows_bytes = weight.numel() // 2 + self.scales_and_zeros.numel() * 2

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import logging
 import os
+import platform
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 
 from platformdirs import user_cache_path
+
+logger = logging.getLogger(__name__)
 
 _FLAGS = ("-O3", "-fopenmp", "-shared", "-fPIC", "-std=c11")
 
@@ -38,6 +42,16 @@ def load_library(source: Path, flags: tuple[str, ...]) -> ctypes.CDLL:
         return ctypes.CDLL(str(target))
     except OSError as error:
         raise NoCompilerError(f"the compiled {target.name} cannot be loaded: {error}") from error
+
+
+def load_or_none(name: str, consequence: str) -> ctypes.CDLL | None:
+    """The library made of a source in this folder, for this processor; None, and a warning, where that fails."""
+    flags = ("-march=native",) if platform.machine() in ("x86_64", "AMD64") else ("-mcpu=native",)
+    try:
+        return load_library(Path(__file__).with_name(name), (*flags, "-fno-math-errno"))
+    except NoCompilerError as error:
+        logger.warning("%s: %s.", consequence, error)
+        return None
 
 
 def _compile(command: list[str], target: Path) -> None:

@@ -7,18 +7,13 @@ inference on CPUs. Both give the same numbers up to the last bits.
 from __future__ import annotations
 
 import ctypes
-import logging
-import platform
 from functools import cache
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tramontane.model.native_code import NoCompilerError, load_library
-
-logger = logging.getLogger(__name__)
+from tramontane.model.native_code import load_or_none
 
 _WORTH_THREADS = 1 << 15  # elements; less is not worth waking threads for
 
@@ -37,11 +32,8 @@ class _Size(ctypes.Structure):
 @cache
 def library() -> ctypes.CDLL | None:
     """The compiled C code, or None where this machine has no compiler (said once, in the log)."""
-    flags = ("-march=native",) if platform.machine() in ("x86_64", "AMD64") else ("-mcpu=native",)
-    try:
-        loaded = load_library(Path(__file__).with_name("rows.c"), (*flags, "-fno-math-errno"))
-    except NoCompilerError as error:
-        logger.warning("Norms and quantisation fall back to PyTorch's, which take more passes: %s.", error)
+    loaded = load_or_none("rows.c", "Norms and quantisation fall back to PyTorch's, which take more passes")
+    if loaded is None:
         return None
     size, pointer, number, real = ctypes.POINTER(_Size), ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
     loaded.quantize_rows.argtypes = [size, pointer, pointer, pointer]

@@ -16,7 +16,7 @@ from tramontane.errors import TramontaneError
 from tramontane.model import kernels
 from tramontane.model.checkpoint import Checkpoint
 from tramontane.model.config import ModelConfig
-from tramontane.model.linear import INT4_GROUP, AnyLinear, Int4Linear, Int8Linear, Linear, Quantization, quantize_int8
+from tramontane.model.linear import AnyLinear, Int4Linear, Int8Linear, Linear, Quantization, quantize_int8
 from tramontane.model.machine import best_dtype
 from tramontane.model.pooling import Pooling
 from tramontane.model.transformer import RMSNorm, Transformer
@@ -116,9 +116,6 @@ def _quantizer(
     max_rows = kernels.int4_max_rows() if int4_max_rows is None else int4_max_rows
     if max_rows == 0:
         return int8, ["int4 is slower than int8 at every batch size on this machine: int8 is used in its place."]
-    for size in {config.dim, config.ffn_dim, config.num_heads * config.head_dim}:
-        if size % INT4_GROUP:
-            raise TramontaneError(f"int4 needs sizes that {INT4_GROUP} divides, and {size} is not; use int8.")
 
     def int4(path: str, parts: list[Tensor]) -> nn.Module:
         copy = Int8Linear(*quantize_int8(parts))

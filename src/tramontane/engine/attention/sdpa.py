@@ -74,10 +74,11 @@ def _pad(batch: Batch, group: int, window: int | None, pieces: list[SequenceSlic
     num_new = pieces[0].num_new
     firsts = [first_visible(piece.num_computed, window) for piece in pieces]
     longest = max(piece.num_total - first for piece, first in zip(pieces, firsts, strict=True))
-    slots = np.zeros((len(pieces), longest), dtype=np.int64)  # padding reads slot 0, masked
+    slots = np.zeros((len(pieces), longest), dtype=np.int64)
     mask = np.zeros((len(pieces), 1, num_new, longest), dtype=bool)
     for row, (piece, first) in enumerate(zip(pieces, firsts, strict=True)):
-        slots[row, : piece.num_total - first] = batch.slots(group, piece, first, piece.num_total)
+        # Padding repeats the sequence's own slots: it is masked, but another's NaN would get through a mask.
+        slots[row] = np.resize(batch.slots(group, piece, first, piece.num_total), longest)
         query = np.arange(piece.num_computed, piece.num_total)[:, None]
         key = np.arange(first, first + longest)[None]
         mask[row, 0] = (key <= query) if window is None else (key <= query) & (key > query - window)
