@@ -1,10 +1,9 @@
-"""What the engine promises: right tokens, honest ends, refused mistakes, and neighbours that never notice each other."""
+"""What the engine promises: right tokens, honest ends, refused mistakes, and neighbours that go unnoticed."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -60,7 +59,7 @@ def test_answers_are_those_of_whole_forward_passes(kind: str, max_step_tokens: i
         assert answers[name, 0].tokens == greedy_tokens(tiny_model(kind), prompt, 12)
 
 
-def test_the_choices_of_a_request_share_its_prompt(spm: Tokenizer) -> None:
+def test_the_choices_of_a_request_share_its_prompt() -> None:
     engine, prompt = tiny_engine(block_size=4), tokens_of(1, 22)
     engine.submit(Request("r", prompt, SamplingParams(n=3, seed=1, max_tokens=8)))
     answers: Answers = {}
@@ -564,15 +563,12 @@ def test_a_grammar_binds_its_own_request_only(spm: Tokenizer, speaker: Transform
 
 def test_the_pass_that_everything_is_compared_with_is_causal() -> None:
     """It must not be wrong in the same way: what comes after a token, or lies behind its window, changes nothing."""
-    q: Callable[[int], torch.Tensor] = lambda seed: torch.rand(  # noqa: E731
-        9, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)
-    )
-    kv = torch.rand(2, 9, 2, 4, dtype=torch.float64)
+    q, kv = torch.rand(9, 4, 4, dtype=torch.float64), torch.rand(2, 9, 2, 4, dtype=torch.float64)
     changed = kv.clone()
     changed[:, 0] += 1
     changed[:, 8] += 1
     for kind, same in (("windowed", [7]), ("dense", [])):
         attend = attend_to_all(tiny_model(kind).config)
-        before, after = attend(0, q(0), *kv), attend(0, q(0), *changed)
+        before, after = attend(0, q, *kv), attend(0, q, *changed)
         equal = [row for row in range(9) if torch.equal(before[row], after[row])]
         assert equal == same

@@ -188,19 +188,19 @@ def check(scenario: Scenario) -> None:
 def same_logprobs(got: list[TokenLogprob] | None, expected: list[TokenLogprob] | None) -> bool:
     if got is None or expected is None:
         return got is expected
-    return [(one.token_id, *map(first, one.top)) for one in got] == [
-        (one.token_id, *map(first, one.top)) for one in expected
-    ] and all(
+    if [ids(one) for one in got] != [ids(one) for one in expected]:
+        return False
+    return all(
         numbers(one) == pytest.approx(numbers(other), abs=1e-9) for one, other in zip(got, expected, strict=True)
     )
 
 
+def ids(one: TokenLogprob) -> list[int]:
+    return [one.token_id, *(token for token, _ in one.top)]
+
+
 def numbers(one: TokenLogprob) -> list[float]:
     return [one.logprob, *(value for _, value in one.top)]
-
-
-def first(pair: tuple[int, float]) -> int:
-    return pair[0]
 
 
 @FAST

@@ -231,8 +231,31 @@ def test_the_queue_takes_so_many_and_no_more() -> None:
     assert one.metrics.admission_rejections == 2
 
 
+def test_who_finds_a_free_place_does_not_wait() -> None:
+    one = desk(max_sequences=4, max_queue=1)
+    one.add(4)
+    one.step()
+    for _ in range(4):  # three start with the next step, one waits
+        one.add(4)
+    with pytest.raises(QueueFullError):
+        one.add(4)
+    assert len(one.step()) == 4
+
+
+def test_a_place_without_memory_is_no_place() -> None:
+    one = desk(num_blocks=4, max_sequences=8, max_queue=1)
+    one.add(15)
+    one.step()
+    one.add(15)
+    one.step()
+    with pytest.raises(QueueFullError):
+        one.add(15)
+
+
 def test_many_choices_enter_an_empty_queue() -> None:
-    one = desk(max_queue=2)
+    one = desk(max_sequences=1, max_queue=2)
+    one.add(4)
+    one.step()
     one.add(4, n=5)
     assert len(one.scheduler.waiting) == 5
 

@@ -42,9 +42,7 @@ def test_without_stop_strings_everything_comes_at_once(tokenizer: Tokenizer) -> 
     assert sum(map(bool, pieces)) > len(pieces) // 2
 
 
-@pytest.mark.parametrize(
-    "stop", ["nord", "d — l", "🌬", "️🌬️.", "blows, and blows!", "\n", "\n\n", "L", "!\n\n", TEXT]
-)
+@pytest.mark.parametrize("stop", ["nord", "d — l", "🌬", "️🌬️.", "blows, and blows!", "\n", "\n\n", "L", "!\n\n", TEXT])
 def test_the_text_ends_before_its_stop_string(tokenizer: Tokenizer, stop: str) -> None:
     stream = TextStream(tokenizer, [stop])
     assert "".join(shown(stream, tokens_of(tokenizer, TEXT))) == TEXT[: TEXT.index(stop)]

@@ -103,8 +103,8 @@ def test_products_of_few_rows_agree_with_exact_ones(rows: int, shape: tuple[int,
             pytest.skip("no C compiler on this machine")
         product = kernels.few_rows_product(x, weight)
         alone = kernels.few_rows_product(x[:1], weight)
-    # Sums are float32: beside bfloat16's rounding, what is left is their last bits where terms cancel.
-    torch.testing.assert_close(product.float(), exact.float(), rtol=2**-8, atol=1e-3)
+    # Sums are float32: one near the middle between two bfloat16 values may round to the other.
+    torch.testing.assert_close(product.float(), exact.float(), rtol=2**-7, atol=1e-3)
     assert torch.equal(product[:1], alone)
 
 

@@ -48,11 +48,13 @@ class Scheduler:
         self._block_size = prefixes.block_size
         self._pacer, self._metrics = pacer, metrics
         self._max_sequences, self._max_queue = max_sequences, max_queue
+        self._free_places = max_sequences  # after the last step was planned; none where somebody could not start
 
     def add(self, sequences: list[Sequence]) -> None:
         """Queues the choices of one request; raises QueueFullError where the queue cannot take them."""
-        # A request of several choices may enter an empty queue whatever its size, else it never could.
-        if self.waiting and len(self.waiting) + len(sequences) > self._max_queue:
+        # Who comes between two steps and finds a free place does not count as waiting. And a request of several
+        # choices may enter an empty queue whatever its size, else it never could.
+        if self.waiting and len(self.waiting) + len(sequences) > self._max_queue + self._free_places:
             self._metrics.admission_rejections += 1
             raise QueueFullError(f"The queue is full ({self._max_queue} requests wait); try again later.")
         self.waiting.extend(sequences)
@@ -72,6 +74,8 @@ class Scheduler:
         budget = self._pacer.cap(num_decoding=len(chunks))
         budget -= self._prompts(chunks, [s for s in self.running if s.remaining > 1], budget)
         self._admit(chunks, budget)
+        left = any(sequence.is_ready for sequence in self.waiting)
+        self._free_places = 0 if left else self._max_sequences - len(self.running)
         return chunks
 
     def _decodes(self) -> list[Chunk]:
