@@ -12,6 +12,7 @@ from rich.table import Table
 
 from tramontane.cli.bench_engine import Figures, measure
 from tramontane.cli.generate import parse_quantization
+from tramontane.cli.terminal import notes, tell
 from tramontane.model.family import shape as family_shape
 from tramontane.model.machine import this_machine
 
@@ -38,32 +39,34 @@ def bench_engine(
     config = family_shape(shape)
     if layers is not None:
         config = replace(config, num_layers=layers, windows=config.windows[:layers])
-    console = Console(stderr=True)
-    with console.status("measuring") as status:
+    with notes.status("measuring") as status:
         figures = measure(
             config,
             parse_quantization(quantization),
             long_prompt=min(long_prompt, config.max_context - 64),
-            tell=lambda text: status.update(text),
+            tell=status.update,
+            show_notices=tell,
         )
-    line = {"shape": shape, "layers": config.num_layers, "quantization": quantization, **asdict(figures)}
+    line = {"shape": shape, "layers": config.num_layers, **asdict(figures)}
     line["processor"] = this_machine().processor
     if not as_json:
-        _print_table(f"{shape}, {config.num_layers} layers, {quantization}", figures)
+        _print_table(f"{shape}, {config.num_layers} layers, {figures.quantization}", figures)
     print(json.dumps(line))
 
 
 def _print_table(title: str, figures: Figures) -> None:
     console = Console()
     table = Table(title=title, title_justify="left")
-    for heading in ("", "measured", "linears alone", "share"):
-        table.add_column(heading, justify="left" if not heading else "right")
+    for heading in ("tokens/s", "measured", "linears alone", "share", "roof", "share"):
+        table.add_column(heading, justify="left" if heading == "tokens/s" else "right")
     for rate in figures.rates:
         table.add_row(
             rate.name,
-            f"{rate.tokens_per_second:,.1f} tokens/s",
+            f"{rate.tokens_per_second:,.1f}",
             f"{rate.linears_tokens_per_second:,.1f}",
-            f"{rate.share:.0%}",
+            f"{rate.tokens_per_second / rate.linears_tokens_per_second:.0%}",
+            f"{rate.roof_tokens_per_second:,.1f}",
+            f"{rate.tokens_per_second / rate.roof_tokens_per_second:.0%}",
         )
     console.print(table)
     console.print("\n".join(figures.sentences()), highlight=False)

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from tramontane.engine.attention import choose_attention
 from tramontane.engine.engine import Engine, EngineConfig
 from tramontane.engine.request import Request, SamplingParams
 from tramontane.model.config import ModelConfig
+from tramontane.model.experts import Experts
 from tramontane.model.linear import AnyLinear, Int4Linear, Int8Linear, Quantization
 from tramontane.model.machine import GIB, best_device, best_dtype
 from tramontane.model.random_weights import RandomWeights
@@ -35,12 +37,15 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Tokens a second through the engine, and through the linear layers alone."""
+    """Tokens a second: through the engine, through the linear layers alone, and as the machine's roofs allow.
+
+    The roof is the larger of two times: weights over read bandwidth, and the linears' arithmetic over the matrix rate.
+    """
 
     name: str
     tokens_per_second: float
     linears_tokens_per_second: float
-    share: float
+    roof_tokens_per_second: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +66,15 @@ class Latency:
 class Figures:
     """Everything measured in one run. Seconds and milliseconds are medians unless the name says otherwise."""
 
+    device: str
+    dtype: str
+    attention: str
+    quantization: str  # what was used, which is not always what was asked for
+    threads: int
     read_gb_per_second: float
     matrix_tflop_per_second: float
     weights_gib: float
     rates: list[Rate] = field(default_factory=list)
-    decode_read_share: float = 0.0  # bytes of weights read a second by one request's decoding, of the read roof
-    prompt_matrix_share: float = 0.0  # arithmetic of a 512-token prompt's linears, of the matrix roof
     long_prompt_tokens: int = 0
     first_token_seconds: float = 0.0
     first_token_cached_seconds: float = 0.0
@@ -81,8 +89,6 @@ class Figures:
         lines = [
             f"Roofs, measured in the same run: {self.read_gb_per_second:.1f} GB/s read, "
             f"{self.matrix_tflop_per_second:.2f} T(FL)OP/s; weights {self.weights_gib:.2f} GiB.",
-            f"One request's decoding reads weights at {self.decode_read_share:.0%} of the read roof; "
-            f"a 512-token prompt computes at {self.prompt_matrix_share:.0%} of the matrix roof.",
             "One step of one request: " + ", ".join(f"{name} {share:.0%}" for name, share in self.step_shares.items()),
         ]
         if self.quiet and self.long_prompt_begins and self.long_prompt_ends:
@@ -102,109 +108,131 @@ class Figures:
         return lines
 
 
-def measure(config: ModelConfig, quantization: Quantization, *, long_prompt: int, tell: Tell) -> Figures:
+def measure(
+    config: ModelConfig, quantization: Quantization, *, long_prompt: int, tell: Tell, show_notices: Callable[..., None]
+) -> Figures:
     """Runs all measurements on random weights of `config`'s shape."""
     device = best_device()
     dtype = best_dtype(device)
     tell("making random weights")
     read = RandomWeights(config, dtype=torch.bfloat16).read
-    model = build_model(config, read, quantization=quantization, dtype=dtype, device=device).model
+    loaded = build_model(config, read, quantization=quantization, dtype=dtype, device=device)
+    model = loaded.model
     engine = Engine(model, config=EngineConfig(kv_memory_bytes=4 * GIB, max_sequences=64))
-    alone = Linears(model)
+    show_notices([*loaded.notices, *engine.notices])
     tell("measuring the machine")
-    figures = Figures(read_roof(), alone.matrix_roof(), weight_bytes(model) / GIB)
+    alone = Linears(model, read_roof(), matrix_roof(model))
+    figures = Figures(
+        device=str(device),
+        dtype=str(dtype).removeprefix("torch."),
+        attention=choose_attention(config, device, dtype, engine.config.block_size).__name__,
+        quantization=loaded.quantization,
+        threads=torch.get_num_threads(),
+        read_gb_per_second=alone.read_roof / 1e9,
+        matrix_tflop_per_second=alone.matrix_roof / 1e12,
+        weights_gib=weight_bytes(model) / GIB,
+    )
     _run(engine, [_request(engine, 64, 8)])  # first calls allocate
     for length in PROMPTS:
         tell(f"prompt of {length}")
         seconds = statistics.median(_prompt_seconds(engine, length) for _ in range(3))
-        # Linears work on chunks; the scores of one row come on top.
-        figures.rates.append(_rate(f"prompt of {length}", length / seconds, alone.prompt_rate(length)))
+        figures.rates.append(Rate(f"prompt of {length}", length / seconds, *alone.prompt_rates(length)))
     for requests in DECODES:
         tell(f"decoding {requests} at once")
         measured = _decode_rate(engine, requests)
-        figures.rates.append(_rate(f"decode, {requests} at once", measured, alone.decode_rate(requests)))
-    figures.decode_read_share = (
-        alone.decode_bytes() * figures.rates[len(PROMPTS)].tokens_per_second / (figures.read_gb_per_second * 1e9)
-    )
-    figures.prompt_matrix_share = (
-        alone.prompt_operations() * figures.rates[0].tokens_per_second / (figures.matrix_tflop_per_second * 1e12)
-    )
+        figures.rates.append(Rate(f"decode, {requests} at once", measured, *alone.decode_rates(requests)))
     tell("where a step's time goes")
     figures.step_shares = _step_shares(engine)
     if long_prompt:
-        _measure_long_prompt(engine, figures, long_prompt, tell)
+        _measure_long_prompt(engine, figures, min(long_prompt, engine.max_context - 64), tell)
     return figures
-
-
-def _rate(name: str, measured: float, alone: float) -> Rate:
-    return Rate(name, measured, alone, measured / alone)
 
 
 # ── the machine's roofs ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@torch.inference_mode()
 def read_roof() -> float:
-    """The best read bandwidth seen, in GB/s: a plain reduction, and an int8 product of one row."""
-    numbers = torch.ones(64 * 2**20)  # 256 MiB
+    """The best read bandwidth seen, in bytes/s: a plain reduction, and an int8 product of one row."""
+    numbers = torch.ones(64 * 2**20, device=best_device())  # 256 MiB
     best = numbers.nbytes / min(_rounds(numbers.sum))
     if best_device().type == "cpu":
         weight = torch.ones(32_768, 8_192, dtype=torch.int8)  # 256 MiB
         linear = Int8Linear(weight, torch.ones(32_768))
-        row = torch.randn(1, 8_192)
+        row = torch.randn(1, 8_192).bfloat16()
         best = max(best, weight.nbytes / min(_rounds(lambda: linear(row))))
-    return best / 1e9
+    return best
+
+
+@torch.inference_mode()
+def matrix_roof(model: Transformer) -> float:
+    """The best rate, in operations/s, of the model's largest linear at 512 rows."""
+    largest = max(linears(model), key=_size)
+    x = torch.randn(512, largest.in_features, device=model.device, dtype=model.dtype)
+    return 2 * 512 * _size(largest) / min(_rounds(lambda: largest(x)))
 
 
 class Linears:
     """The model's linear layers without anything else: what the engine can reach at best."""
 
-    def __init__(self, model: Transformer) -> None:
-        self._scores = model.output
-        self._layers = [linear for linear in linears(model) if linear is not model.output]
+    def __init__(self, model: Transformer, read_roof: float, matrix_roof: float) -> None:
+        self.read_roof, self.matrix_roof = read_roof, matrix_roof
         self._model = model
+        self._experts = [module for module in model.modules() if isinstance(module, Experts)]
+        inside = {id(linear) for experts in self._experts for linear in experts.modules()}
+        self._scores = model.output
+        self._dense = [m for m in linears(model) if m is not model.output and id(m) not in inside]
 
-    def matrix_roof(self) -> float:
-        """The best rate, in T(FL)OP/s, of the largest linear at 512 rows."""
-        largest = max(self._layers, key=_size)
-        x = self._rows(largest.in_features, 512)
-        return 2 * 512 * _size(largest) / min(_rounds(lambda: largest(x))) / 1e12
+    def prompt_rates(self, length: int) -> tuple[float, float]:
+        """Tokens/s of a prompt of `length` in chunks of 512 and one row of scores: measured, and by the roofs."""
+        chunk, scores = self._work(512), [(self._scores, 1)]
+        measured = self._seconds(chunk) * length / 512 + self._seconds(scores)
+        return length / measured, length / (self._roof(chunk) * length / 512 + self._roof(scores))
 
-    def prompt_rate(self, length: int) -> float:
-        """Tokens/s of a prompt of `length` in chunks of 512, and one row of scores."""
-        seconds = self._seconds(self._layers, 512) * length / 512 + self._seconds([self._scores], 1)
-        return length / seconds
+    def decode_rates(self, rows: int) -> tuple[float, float]:
+        """Tokens/s when each of `rows` requests gets a token: measured, and by the roofs."""
+        work = [*self._work(rows), (self._scores, rows)]
+        return rows / self._seconds(work), rows / self._roof(work)
 
-    def decode_rate(self, rows: int) -> float:
-        """Tokens/s when each of `rows` requests gets a token."""
-        return rows / self._seconds([*self._layers, self._scores], rows)
+    def _work(self, rows: int) -> list[tuple[AnyLinear, int]]:
+        """The layers' linears, each with the rows that it sees; of experts, as many as the rows may choose."""
+        work = [(linear, rows) for linear in self._dense]
+        for experts in self._experts:
+            visits = rows * experts.num_experts_per_tok
+            used = min(len(experts.experts), visits)
+            for expert in list(experts.experts)[:used]:
+                work += [(m, -(-visits // used)) for m in expert.modules() if isinstance(m, AnyLinear)]
+        return work
 
-    def decode_bytes(self) -> int:
-        """Weights that a single token's computation reads, in bytes."""
-        return sum(
-            linear.few_rows_bytes if isinstance(linear, Int4Linear) else linear.num_bytes
-            for linear in [*self._layers, self._scores]
-        )
-
-    def prompt_operations(self) -> float:
-        """Arithmetic of one prompt token's linears."""
-        return 2.0 * sum(_size(linear) for linear in self._layers)
+    def _roof(self, work: list[tuple[AnyLinear, int]]) -> float:
+        """Seconds that the machine's limits allow."""
+        reading = sum(_bytes(linear, rows) for linear, rows in work) / self.read_roof
+        computing = sum(2 * rows * _size(linear) for linear, rows in work) / self.matrix_roof
+        return max(reading, computing)
 
     @torch.inference_mode()
-    def _seconds(self, chosen: Sequence[AnyLinear], rows: int) -> float:
-        inputs = {features: self._rows(features, rows) for features in {linear.in_features for linear in chosen}}
+    def _seconds(self, work: list[tuple[AnyLinear, int]]) -> float:
+        inputs = {(linear.in_features, rows): self._input(linear.in_features, rows) for linear, rows in work}
 
         def once() -> None:
-            for linear in chosen:
-                linear(inputs[linear.in_features])
+            for linear, rows in work:
+                linear(inputs[linear.in_features, rows])
 
         return statistics.median(_rounds(once))
 
-    def _rows(self, features: int, rows: int) -> Tensor:
+    def _input(self, features: int, rows: int) -> Tensor:
         return torch.randn(rows, features, device=self._model.device, dtype=self._model.dtype)
 
 
 def _size(linear: AnyLinear) -> int:
     return linear.in_features * linear.out_features
+
+
+def _bytes(linear: AnyLinear, rows: int) -> int:
+    """What a product with `rows` rows reads of the weight."""
+    if isinstance(linear, Int4Linear):
+        return linear.few_rows_bytes if rows <= linear.max_rows else linear.many_rows.num_bytes
+    return linear.num_bytes
 
 
 def _rounds(call: Callable[[], object], budget: float = 0.8) -> Iterator[float]:

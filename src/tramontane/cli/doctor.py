@@ -15,7 +15,7 @@ from rich.table import Table
 import tramontane
 from tramontane.engine.attention import choose_attention
 from tramontane.engine.engine import EngineConfig
-from tramontane.model import kernels
+from tramontane.model import kernels, rows
 from tramontane.model.family import shape
 from tramontane.model.machine import GIB, best_device, best_dtype, this_machine
 
@@ -30,9 +30,9 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
         print(json.dumps(facts))
         return
     console = Console()
-    for title, rows in facts.items():
+    for title, facts_of_title in facts.items():
         table = Table(title=title, title_justify="left", show_header=False, title_style="bold")
-        for name, value in rows.items():
+        for name, value in facts_of_title.items():
             table.add_row(name.replace("_", " "), _text(name, value))
         console.print(table)
 
@@ -44,12 +44,13 @@ def examine() -> dict[str, dict[str, Any]]:
     used: dict[str, Any] = {
         "device": str(device),
         "dtype": str(dtype).removeprefix("torch."),
-        "attention": choose_attention(shape("mistral-7b"), device, dtype, dtype, EngineConfig().block_size).__name__,
+        "attention": choose_attention(shape("mistral-7b"), device, dtype, EngineConfig().block_size).__name__,
     }
     if device.type == "cpu":
-        rows = kernels.int4_max_rows()
+        most = kernels.int4_max_rows()
+        used["compiled_code"] = _compiled_code()
         used["int8_kernel"] = kernels.int8_kernel()
-        used["int4_kernel"] = f"up to {rows} rows, int8 above" if rows else "slower than int8 here: int8 in its place"
+        used["int4_kernel"] = f"up to {most} rows, int8 above" if most else "slower than int8 here: int8 in its place"
     return {
         "found": asdict(this_machine()),
         "used": used,
@@ -60,6 +61,13 @@ def examine() -> dict[str, dict[str, Any]]:
             "system": platform.platform(),
         },
     }
+
+
+def _compiled_code() -> str:
+    compiled = rows.library() is not None and kernels.few_rows_library() is not None
+    return (
+        "norms, quantisation, products of few rows" if compiled else "none: without a compiler, PyTorch's"
+    )
 
 
 def _text(name: str, value: object) -> str:

@@ -10,23 +10,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
+import torch
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from tramontane.cli.terminal import notes, plain, tell
 from tramontane.engine.engine import Engine, EngineConfig
 from tramontane.engine.grammar import Grammar, JsonSchema, Regex
 from tramontane.engine.quotes import Quotes
 from tramontane.engine.request import Output, Request, SamplingParams
 from tramontane.errors import TramontaneError
+from tramontane.model.checkpoint import Checkpoint
 from tramontane.model.linear import Quantization
 from tramontane.model.machine import best_device
 from tramontane.model.weights import LoadedModel, load_model
 from tramontane.tokenizer.chat import render_chat
 from tramontane.tokenizer.documents import Document, render_documents
 from tramontane.tokenizer.tokenizer import Tokenizer
-
-notes = Console(stderr=True)  # what is not the answer goes to standard error
 
 _UNITS = {"": 1, "b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 
@@ -47,19 +47,28 @@ def find_model(reference: str) -> Path:
     raise TramontaneError(f"No model folder {reference!r}: name a folder that holds a checkpoint and its tokenizer.")
 
 
-def load_with_progress(folder: Path, quantization: Quantization) -> LoadedModel:
+def find_device(name: str) -> torch.device:
+    """`auto`, `cpu`, `cuda` or `cuda:1` → a device that is there."""
+    if name == "auto":
+        return best_device()
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise TramontaneError(f"There is no device {name!r} here; `tramontane doctor` says what there is.") from error
+
+
+def load_with_progress(folder: Path, quantization: Quantization, device: torch.device) -> LoadedModel:
     """Loads a model with a progress bar, and passes on what the user should know."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=notes, transient=True) as bar:
-        task = bar.add_task(f"Loading {folder.name or folder}", total=None)
+        task = bar.add_task("Loading the model", total=None)
         loaded = load_model(
             folder,
             quantization=quantization,
-            device=best_device(),
+            device=device,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    for notice in loaded.notices:
-        notes.print(f"[yellow]Note:[/] {notice}")
+    tell(loaded.notices)
     return loaded
 
 
@@ -80,6 +89,7 @@ def generate(
         typer.Option(help="Text file to answer from, by verbatim quotes with their source; may be repeated."),
     ] = None,
     quantization: Annotated[str, typer.Option(help="none, int8 or int4.")] = "none",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     kv_memory: Annotated[str, typer.Option(help="Memory for keys and values, as 4GiB.")] = "4GiB",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the text.")] = False,
 ) -> None:
@@ -87,8 +97,12 @@ def generate(
 
     Example: [bold]tramontane generate --model ./Mistral-7B-Instruct-v0.3 "Name three winds of Provence."[/]
     """
-    folder = find_model(model)
-    tokenizer = Tokenizer.from_folder(folder)  # refused before gigabytes are read
+    # Whatever can be refused is refused before gigabytes are read.
+    folder, limits = find_model(model), EngineConfig(kv_memory_bytes=parse_size(kv_memory))
+    checkpoint, tokenizer = Checkpoint.open(folder), Tokenizer.from_folder(folder)
+    tokenizer.check_fits(checkpoint.config.vocab_size)
+    if not checkpoint.has_output_head:
+        raise TramontaneError(f"{folder} has no output head: it is a model for embeddings and cannot write.")
     text = sys.stdin.read() if prompt == "-" else prompt
     documents = [Document(_read(path), title=path.name) for path in document or []]
     grammar = _grammar(schema, regex, documents)
@@ -102,11 +116,11 @@ def generate(
     sampling = SamplingParams(
         temperature=temperature, top_p=top_p, seed=seed, max_tokens=max_tokens, stop=tuple(stop or ())
     )
+    sampling.validate(checkpoint.config.vocab_size)
     request = Request("generate", tokens, sampling, grammar=grammar, continues_text=raw)
-    loaded = load_with_progress(folder, parse_quantization(quantization))
-    if not loaded.has_output_head:
-        raise TramontaneError(f"{folder} has no output head: it is a model for embeddings and cannot write.")
-    engine = Engine(loaded.model, tokenizer, EngineConfig(kv_memory_bytes=parse_size(kv_memory)))
+    loaded = load_with_progress(folder, parse_quantization(quantization), find_device(device))
+    engine = Engine(loaded.model, tokenizer, limits)
+    tell(engine.notices)
     started = time.perf_counter()
     outputs = list(_show(_run(engine, request), quiet=as_json))
     seconds = time.perf_counter() - started
@@ -161,8 +175,7 @@ def _show(outputs: Iterator[Output], quiet: bool) -> Iterator[Output]:
     """Prints the text as it comes."""
     for output in outputs:
         if not quiet:
-            # Model output is not ours: control characters could repaint the terminal.
-            sys.stdout.write(re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\ufffd", output.text))
+            sys.stdout.write(plain(output.text))
             sys.stdout.flush()
         yield output
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 
 import typer
-from rich.console import Console
 
 from tramontane.cli import bench, doctor, generate
+from tramontane.cli.terminal import complain
 from tramontane.errors import TramontaneError
 
 cli = typer.Typer(
@@ -27,6 +27,5 @@ def app() -> None:
     try:
         cli()
     except TramontaneError as error:
-        Console(stderr=True, soft_wrap=True).print("[bold red]Error:[/] ", end="")
-        print(error, file=sys.stderr)
+        complain(error)
         sys.exit(1)

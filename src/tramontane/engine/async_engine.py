@@ -51,14 +51,14 @@ class AsyncEngine:
         loop = asyncio.get_running_loop()
         outputs: asyncio.Queue[Output] = asyncio.Queue()
         accepted: asyncio.Future[None] = loop.create_future()
-        grammar = await asyncio.to_thread(self._engine.prepare, request)  # may take seconds for a hostile grammar
+        prepared = await asyncio.to_thread(self._engine.prepare, request)  # may take seconds for a hostile grammar
 
         def deliver(output: Output) -> bool:
             return _call(loop, outputs.put_nowait, output)
 
         def submit() -> None:
             try:
-                self._engine.submit(request, grammar)
+                self._engine.submit(request, prepared)
             except Exception as error:
                 _call(loop, _fail, accepted, error)
             else:

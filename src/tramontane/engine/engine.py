@@ -45,7 +45,21 @@ class EngineConfig:
     max_queue: int = 1024  # waiting beyond those
     max_step_tokens: int = 512  # prompt tokens a step, while nobody decodes
     block_size: int = 32  # tokens
-    kv_dtype: torch.dtype | None = None  # None: the model's
+
+    def __post_init__(self) -> None:
+        for name in ("kv_memory_bytes", "max_context", "max_sequences", "max_step_tokens", "block_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise TramontaneError(f"The engine's {name} is {value}, and must be at least 1.")
+        if self.max_queue < 0:
+            raise TramontaneError(f"The engine's max_queue is {self.max_queue}, and must not be negative.")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request that was checked, with its grammar compiled."""
+
+    grammar: CompiledGrammar | None
 
 
 class Engine:
@@ -68,16 +82,19 @@ class Engine:
             tokenizer.check_fits(model.config.vocab_size)
         context = min(model.config.max_context, config.max_context or model.config.max_context)
         groups = layer_groups(model.config, context)
-        dtype = config.kv_dtype or model.dtype
-        num_blocks = _num_blocks(model, config, context, dtype)
+        num_blocks = _num_blocks(model, config, context)
         fits = max_tokens_that_fit(groups, num_blocks, config.block_size, config.max_step_tokens)
         self.max_context = min(context, fits)  # tokens, prompt and output together
+        self.notices: list[str] = []  # what the user should know
+        if fits < context:
+            self.notices.append(
+                f"The model's context of {context} tokens is cut to the {fits} that the KV memory of "
+                f"{config.kv_memory_bytes / GIB:.2f} GiB holds; give it more for longer prompts."
+            )
         self._prefixes = PrefixCache(config.block_size, [group.window for group in groups], prefix_key)
         self._pool = BlockPool(num_blocks, self._prefixes)
-        self._cache = KVCache(model.config, groups, num_blocks, config.block_size, dtype, model.device)
-        self._attention = attention or choose_attention(
-            model.config, model.device, model.dtype, dtype, config.block_size
-        )
+        self._cache = KVCache(model.config, groups, num_blocks, config.block_size, model.dtype, model.device)
+        self._attention = attention or choose_attention(model.config, model.device, model.dtype, config.block_size)
         self._pacer = PromptPacer(config.max_step_tokens)
         self.metrics = EngineMetrics()
         self._scheduler = Scheduler(
@@ -94,14 +111,14 @@ class Engine:
 
     # ── requests ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def prepare(self, request: Request) -> CompiledGrammar | None:
+    def prepare(self, request: Request) -> Prepared:
         """Checks a request and compiles its grammar; raises InvalidRequestError. Safe to call from any thread."""
         vocab_size = self.model.config.vocab_size
         if not request.prompt:
             raise InvalidRequestError("prompt", "The prompt has no tokens.")
-        bad = next((token for token in request.prompt if not 0 <= token < vocab_size), None)
+        bad = next((t for t in request.prompt if not isinstance(t, int) or not 0 <= t < vocab_size), None)
         if bad is not None:
-            raise InvalidRequestError("prompt", f"Token {bad} is not in the vocabulary of {vocab_size} tokens.")
+            raise InvalidRequestError("prompt", f"Token {bad!r} is not in the vocabulary of {vocab_size} tokens.")
         room = self.max_context - (request.sampling is not None)
         if len(request.prompt) > room:
             raise InvalidRequestError(
@@ -113,14 +130,17 @@ class Engine:
             if request.sampling.stop and self.tokenizer is None:
                 raise InvalidRequestError("stop", "Stop strings need a tokenizer, and this model has none.")
         if request.grammar is None:
-            return None
+            return Prepared(None)
         if self._grammars is None or request.sampling is None:
             raise InvalidRequestError("grammar", "A grammar needs a tokenizer and a sampled request.")
-        return self._grammars.compile(request.grammar)
+        if request.sampling.stop and not request.grammar.has_free_text:
+            # Cut at a stop string, the document would no longer be what the grammar promises.
+            raise InvalidRequestError("stop", "The grammar decides where this answer ends: leave out the stop strings.")
+        return Prepared(self._grammars.compile(request.grammar))
 
-    def submit(self, request: Request, grammar: CompiledGrammar | None = None) -> None:
-        """Queues a request; raises InvalidRequestError or QueueFullError. `grammar`: what `prepare` gave."""
-        grammar = grammar or self.prepare(request)
+    def submit(self, request: Request, prepared: Prepared | None = None) -> None:
+        """Queues a request; raises InvalidRequestError or QueueFullError. `prepared`: by `prepare`, if it was."""
+        grammar = (prepared or self.prepare(request)).grammar
         if request.id in self._live:
             raise InvalidRequestError("id", f"A request {request.id} is being served already.")
         sequences: list[Sequence] = []
@@ -150,6 +170,7 @@ class Engine:
         """Gives a request up; its blocks are free at once. Nothing happens where it is not known (any more)."""
         for sequence in self._live.pop(request_id, []):
             self._scheduler.remove(sequence)
+        self._read_gauges()
 
     def open_choices(self, request_id: str) -> list[int]:
         """The choices of a request that have not ended; none where it is not known (any more)."""
@@ -170,6 +191,7 @@ class Engine:
         try:
             chunks = self._scheduler.schedule()
             if not chunks:
+                self._read_gauges()
                 return []
             hidden = self._run(chunks)
             for chunk in chunks:
@@ -253,7 +275,10 @@ class Engine:
             if raw is not None and row in wants:
                 own = raw[wants.index(row)][None]
                 output.logprobs = logprobs_of(own, [token], sequence.sampling.logprobs or 0)
-            outputs.append(self._append(sequence, token, output))
+            try:
+                outputs.append(self._append(sequence, token, output))
+            except GrammarStateError as error:
+                outputs.append(self._end(sequence, output, "error", str(error)))
         return outputs
 
     def _constrain(self, sequences: list[Sequence], logits: Tensor) -> dict[int, str]:
@@ -276,6 +301,7 @@ class Engine:
         params = sequence.sampling
         sequence.tokens.append(token)
         sequence.counts[token] = sequence.counts.get(token, 0) + 1
+        sequence.seen.add(token)
         output.token_ids.append(token)
         self.metrics.generation_tokens += 1
         if sequence.first_token_at is None:
@@ -285,7 +311,9 @@ class Engine:
             sequence.grammar.accept(token)
         is_eos = self.tokenizer is not None and token == self.tokenizer.eos_id and not params.ignore_eos
         if sequence.text is not None and not is_eos:
-            output.pieces += sequence.text.feed(token, may_stop=sequence.num_output >= params.min_tokens)
+            # Inside a tool call, or whatever else is not complete, a stop string is only text.
+            may_stop = sequence.grammar is None or sequence.grammar.is_accepting
+            output.pieces += sequence.text.feed(token, may_stop and sequence.num_output >= params.min_tokens)
         if reason := self._finish_reason(sequence, is_eos):
             stopped_by = None if sequence.text is None else sequence.text.stopped_by
             return self._end(sequence, output, reason, stopped_by)
@@ -304,7 +332,7 @@ class Engine:
         """Finishes a sequence: blocks back, text flushed, counts reported."""
         if sequence.status is not Status.FINISHED:
             self._scheduler.remove(sequence)
-        if sequence.text is not None:
+        if sequence.text is not None and reason != "error":
             output.pieces += sequence.text.flush()
         output.finish_reason, output.detail = reason, detail
         output.usage = Usage(sequence.num_prompt, sequence.num_cached, sequence.num_output)
@@ -315,13 +343,16 @@ class Engine:
 
     def _count(self, chunks: list[Chunk], seconds: float) -> None:
         """Metrics of a step, and what the pacer learns from it."""
-        singles = sum(chunk.num_tokens == 1 for chunk in chunks)
-        prompt_tokens = sum(chunk.num_tokens for chunk in chunks if chunk.num_tokens > 1)
-        self._pacer.observe(singles, prompt_tokens, seconds)
+        prompt_tokens = sum(chunk.num_tokens for chunk in chunks if chunk.is_prompt)
+        self._pacer.observe(sum(not chunk.is_prompt for chunk in chunks), prompt_tokens, seconds)
         metrics = self.metrics
         metrics.num_steps += 1
         metrics.step_seconds += seconds
         metrics.prompt_tokens += prompt_tokens
+        self._read_gauges()
+
+    def _read_gauges(self) -> None:
+        metrics = self.metrics
         metrics.num_requests_running = len(self._scheduler.running)
         metrics.num_requests_waiting = len(self._scheduler.waiting)
         metrics.kv_cache_usage_perc = 1 - self._pool.num_free / self._pool.num_blocks
@@ -331,10 +362,10 @@ class Engine:
         self._scheduler.check()
 
 
-def _num_blocks(model: Transformer, config: EngineConfig, context: int, dtype: torch.dtype) -> int:
+def _num_blocks(model: Transformer, config: EngineConfig, context: int) -> int:
     """Blocks in the given memory, but no more than all sequences at their longest could hold."""
     groups = layer_groups(model.config, context)
-    size = block_bytes(model.config, groups, config.block_size, dtype)
+    size = block_bytes(model.config, groups, config.block_size, model.dtype)
     most = config.max_sequences * len(groups) * (-(-context // config.block_size) + 1)
     num_blocks = min(config.kv_memory_bytes // size, most)
     if num_blocks < 2 * len(groups):

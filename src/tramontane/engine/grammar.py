@@ -60,6 +60,9 @@ class GrammarStateError(RuntimeError):
 class Grammar(ABC):
     """What an answer must look like. Subclasses are small frozen dataclasses."""
 
+    has_free_text: ClassVar[bool] = False
+    """Whether parts of the answer are free text, in which a stop string may end it."""
+
     field: ClassVar[str] = "grammar"
     """The field of a request that an error is blamed on."""
 

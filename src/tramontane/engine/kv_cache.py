@@ -42,10 +42,18 @@ def block_bytes(config: ModelConfig, groups: list[LayerGroup], block_size: int, 
     return 2 * len(groups[0].layers) * config.num_kv_heads * block_size * config.head_dim * dtype.itemsize
 
 
+def windowed_blocks(group: LayerGroup, block_size: int, max_step_tokens: int) -> int | None:
+    """The most blocks that a sequence holds for a windowed group; None where the group sees everything."""
+    if group.window is None:
+        return None
+    # While a chunk is computed: the window before it and the chunk, not aligned to blocks.
+    return -(-(group.window + max_step_tokens) // block_size) + 1
+
+
 def max_tokens_that_fit(groups: list[LayerGroup], num_blocks: int, block_size: int, max_step_tokens: int) -> int:
     """The longest sequence that `num_blocks` can hold when it is alone, in tokens."""
-    # While a chunk is computed, a windowed group holds the window before it and the chunk, not aligned to blocks.
-    windowed = [-(-(group.window + max_step_tokens) // block_size) + 1 for group in groups if group.window is not None]
+    limits = [windowed_blocks(group, block_size, max_step_tokens) for group in groups]
+    windowed = [limit for limit in limits if limit is not None]
     num_full = len(groups) - len(windowed)
 
     def needed(blocks: int) -> int:

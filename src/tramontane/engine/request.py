@@ -15,6 +15,7 @@ from tramontane.tokenizer.incremental import Control
 FinishReason = Literal["stop", "length", "model_length", "cancelled", "error"]
 MAX_CHOICES = 128
 MAX_TOP_LOGPROBS = 100
+MAX_BIASED_TOKENS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,11 @@ class SamplingParams:
 
     def validate(self, vocab_size: int) -> None:
         """Raises InvalidRequestError by the name of the first bad field."""
+        whole = ("top_k", "min_tokens", "n", "max_tokens", "logprobs", "prompt_logprobs")
+        for name in whole:
+            value = getattr(self, name)
+            if not isinstance(value, int | None):
+                raise InvalidRequestError(name, f"{name} is {value!r}, and must be a whole number.")
         bounds: list[tuple[str, float, float, float]] = [
             ("temperature", self.temperature, 0, 100),
             ("top_p", self.top_p, 1e-9, 1),
@@ -61,6 +67,8 @@ class SamplingParams:
             )
         if any(not text for text in self.stop):
             raise InvalidRequestError("stop", "A stop string is empty; leave it out or give it a character.")
+        if len(self.logit_bias) > MAX_BIASED_TOKENS:
+            raise InvalidRequestError("logit_bias", f"logit_bias names more than {MAX_BIASED_TOKENS} tokens.")
         for token, bias in self.logit_bias.items():
             if not 0 <= token < vocab_size:
                 raise InvalidRequestError(

@@ -29,7 +29,7 @@ def _penalize(scores: Tensor, sequence: Sequence, eos_id: int | None) -> None:
     """Bias, penalties and the minimal length, in place; does nothing for a sequence that asked for nothing."""
     params = sequence.sampling
     if params.repetition_penalty != 1.0:
-        seen = torch.tensor(list(set(sequence.tokens)), device=scores.device)
+        seen = torch.tensor(list(sequence.seen), device=scores.device)
         values = scores[seen]
         scores[seen] = torch.where(values > 0, values / params.repetition_penalty, values * params.repetition_penalty)
     if sequence.counts and (params.presence_penalty or params.frequency_penalty):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tramontane.engine.block_pool import BlockPool
-from tramontane.engine.kv_cache import LayerGroup
+from tramontane.engine.kv_cache import LayerGroup, windowed_blocks
 from tramontane.engine.metrics import EngineMetrics
 from tramontane.engine.pacing import PromptPacer
 from tramontane.engine.prefix_cache import PrefixCache
@@ -71,9 +71,10 @@ class Scheduler:
     def schedule(self) -> list[Chunk]:
         """The next step's work; every chunk has its blocks."""
         chunks = self._decodes()
+        decoding = {id(chunk.sequence) for chunk in chunks}
         budget = self._pacer.cap(num_decoding=len(chunks))
-        budget -= self._prompts(chunks, [s for s in self.running if s.remaining > 1], budget)
-        self._admit(chunks, budget)
+        self._admit()
+        self._prompts(chunks, [s for s in self.running if id(s) not in decoding], budget)
         left = any(sequence.is_ready for sequence in self.waiting)
         self._free_places = 0 if left else self._max_sequences - len(self.running)
         return chunks
@@ -85,7 +86,7 @@ class Scheduler:
                 chunks.append(Chunk(sequence, 1, is_prompt=sequence.num_computed < sequence.num_prompt))
         return chunks
 
-    def _prompts(self, chunks: list[Chunk], sequences: list[Sequence], budget: int) -> int:
+    def _prompts(self, chunks: list[Chunk], sequences: list[Sequence], budget: int) -> None:
         """Divides `budget` between prompts, so that a short one is not kept waiting by a long one before it."""
         used = 0
         for num_left, sequence in zip(range(len(sequences), 0, -1), sorted(sequences, key=_remaining), strict=True):
@@ -93,7 +94,6 @@ class Scheduler:
             if share > 0 and sequence.status is Status.RUNNING and self._make_room(sequence, share, chunks):
                 chunks.append(Chunk(sequence, share))
                 used += share
-        return used
 
     def _make_room(self, sequence: Sequence, num_tokens: int, chunks: list[Chunk]) -> bool:
         """Blocks for the next `num_tokens`, at the expense of younger sequences; False if it was given up itself."""
@@ -116,17 +116,12 @@ class Scheduler:
         self._metrics.num_preemptions += 1
         self.waiting.appendleft(victim)
 
-    def _admit(self, chunks: list[Chunk], budget: int) -> None:
-        """Starts waiting sequences, in order, while tokens, memory and places last."""
-        admitted: list[Sequence] = []
+    def _admit(self) -> None:
+        """Starts waiting sequences, in order, while memory and places last."""
         for sequence in [s for s in self.waiting if s.is_ready]:
-            if len(admitted) >= budget or len(self.running) >= self._max_sequences or not self._start(sequence):
+            if len(self.running) >= self._max_sequences or not self._start(sequence):
                 break
-            admitted.append(sequence)
-        if admitted:
-            gone = set(map(id, admitted))
-            self.waiting = deque(s for s in self.waiting if id(s) not in gone)
-            self._prompts(chunks, admitted, budget)
+            self.waiting.remove(sequence)
 
     def _start(self, sequence: Sequence) -> bool:
         """Takes the cached prefix and the blocks of the rest; False where memory does not suffice now."""
@@ -146,7 +141,8 @@ class Scheduler:
         sequence.num_computed = cached
         # The whole prompt's blocks are taken at once: neighbours in memory, and nobody starts what cannot be finished.
         # Windowed layers take theirs chunk by chunk, since they give back the first before they need the last.
-        if not self._extend(sequence, len(sequence.tokens), windowed=False):
+        has_room = self._blocks_to_finish(sequence) <= self._pool.num_free
+        if not has_room or not self._extend(sequence, len(sequence.tokens), windowed=False):
             self._release(sequence)
             sequence.restart()
             return False
@@ -159,6 +155,15 @@ class Scheduler:
         sequence.status = Status.RUNNING
         self.running.append(sequence)
         return True
+
+    def _blocks_to_finish(self, sequence: Sequence) -> int:
+        """The most blocks that it will hold at once, beyond those it has, until its tokens are computed."""
+        wanted, most = -(-len(sequence.tokens) // self._block_size), 0
+        for group, table in enumerate(sequence.tables):
+            held = sum(block != NO_BLOCK for block in table)
+            limit = windowed_blocks(self._groups[group], self._block_size, self._pacer.max_tokens)
+            most += max(0, min(wanted, limit or wanted) - held)
+        return most
 
     def _extend(self, sequence: Sequence, num_tokens: int, windowed: bool = True) -> bool:
         """Makes the tables cover `num_tokens`, those of windowed groups if asked to; takes all the blocks or none."""

@@ -55,6 +55,7 @@ class Sequence:
         self.text, self.grammar = text, grammar
         self.random = _random(request.sampling, index)
         self.counts: dict[int, int] = {}  # generated tokens, for penalties
+        self.seen = set(self.tokens)  # prompt and generated tokens, for the repetition penalty
         self.prompt_logprobs: list[TokenLogprob] = []
         self.pooled: Tensor | None = None  # sum of hidden states so far, float32 [dim]
         self.arrived = 0.0
@@ -78,7 +79,7 @@ class Sequence:
 
     @property
     def wants_prompt_logprobs(self) -> bool:
-        """Whether the prompt's own tokens are still to be scored."""
+        """Whether the prompt's own tokens are to be scored."""
         sampling = self.request.sampling
         return self.index == 0 and sampling is not None and sampling.prompt_logprobs is not None
 
@@ -86,7 +87,8 @@ class Sequence:
     def reads_prefix_cache(self) -> bool:
         """Cached positions have no logits and no hidden states: who needs those of the prompt computes it."""
         pooling = self.request.pooling
-        return not self.wants_prompt_logprobs and (pooling is None or pooling.mode == "last")
+        to_score = self.wants_prompt_logprobs and len(self.prompt_logprobs) < self.num_prompt - 1
+        return not to_score and (pooling is None or pooling.mode == "last")
 
     @property
     def is_ready(self) -> bool:

@@ -43,6 +43,7 @@ class ToolGrammar(Grammar):
     tools: list[dict[str, Any]]
     choice: str = "auto"
     parallel: bool = True
+    has_free_text: ClassVar[bool] = True
     field: ClassVar[str] = "tools"
 
     def lark(self, tokenizer: Tokenizer) -> str:

@@ -21,8 +21,8 @@ _LARGEST = {
     "vocab_size": 1 << 22,
     "max_context": 1 << 30,
     "query_scale_original": 1 << 30,
-    "num_experts": 1024,
-    "num_experts_per_tok": 1024,
+    "num_experts": 256,
+    "num_experts_per_tok": 256,
     "original_max_position_embeddings": 1 << 30,
 }
 

@@ -134,7 +134,8 @@ def _seconds(calls: list[Callable[[], Tensor]]) -> float:
 
 
 @cache
-def _few_rows_library() -> ctypes.CDLL | None:
+def few_rows_library() -> ctypes.CDLL | None:
+    """The compiled few_rows.c, or None where this machine has no compiler."""
     loaded = load_or_none("few_rows.c", "Products of one row fall back to PyTorch's, which read weights more slowly")
     if loaded is not None:
         loaded.few_rows.argtypes = [*[ctypes.c_void_p] * 3, *[ctypes.c_int64] * 3, ctypes.c_int32]
@@ -145,18 +146,19 @@ def _few_rows_library() -> ctypes.CDLL | None:
 def reads_few_rows(x: Tensor, weight: Tensor) -> bool:
     """Whether `few_rows_product` is for this product: inference on a CPU, one or two rows, bfloat16."""
     return (
-        x.shape[0] <= 2
+        1 <= x.shape[0] <= 2
+        and weight.is_contiguous()
         and x.dtype is weight.dtype is torch.bfloat16
         and x.device.type == "cpu"
         and weight.shape[1] % 64 == 0
         and torch.is_inference_mode_enabled()
-        and _few_rows_library() is not None
+        and few_rows_library() is not None
     )
 
 
 def few_rows_product(x: Tensor, weight: Tensor) -> Tensor:
     """x [1 or 2, in] times weight [out, in], as fast as the weight can be read (few_rows.c)."""
-    library = _few_rows_library()
+    library = few_rows_library()
     assert library is not None
     wide, out = x.float().contiguous(), torch.empty(x.shape[0], weight.shape[0], dtype=torch.bfloat16)
     threads = torch.get_num_threads() if weight.numel() > _WORTH_THREADS else 1

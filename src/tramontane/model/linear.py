@@ -97,7 +97,7 @@ def quantize_int8(parts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """
     rows = sum(part.shape[0] for part in parts)
     quantized = torch.empty(rows, parts[0].shape[1], dtype=torch.int8)
-    scales = torch.empty(rows)
+    scales = torch.empty(rows, dtype=torch.float32)
     start = 0
     for part in parts:
         for piece in part.split(_ROWS_AT_ONCE):

@@ -70,11 +70,13 @@ _TELLING = (
 
 
 def _instructions() -> tuple[str, ...]:
-    for key in ("flags", "Features"):
-        if (line := _cpuinfo(key)) is not None:
-            present = set(line.split())
-            return tuple(name for name in _TELLING if name in present)
-    return (torch.backends.cpu.get_cpu_capability().lower(),)
+    present = set(processor_flags().split())
+    return tuple(name for name in _TELLING if name in present)
+
+
+def processor_flags() -> str:
+    """All instruction sets that the system names; PyTorch's own word where it names none."""
+    return _cpuinfo("flags") or _cpuinfo("Features") or torch.backends.cpu.get_cpu_capability().lower()
 
 
 def _processor_name() -> str:

@@ -18,6 +18,8 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from tramontane.model.machine import processor_flags
+
 logger = logging.getLogger(__name__)
 
 _FLAGS = ("-O3", "-fopenmp", "-shared", "-fPIC", "-std=c11")
@@ -33,15 +35,17 @@ def load_library(source: Path, flags: tuple[str, ...]) -> ctypes.CDLL:
     if compiler is None:
         raise NoCompilerError("no C compiler (cc or gcc) is installed")
     command = [compiler, *_FLAGS, *flags]
-    version = subprocess.run([compiler, "--version"], capture_output=True, check=False).stdout
-    digest = hashlib.sha256(b"\0".join([source.read_bytes(), version, *(part.encode() for part in command)]))
-    target = _cache_folder() / f"{source.stem}-{digest.hexdigest()[:16]}.so"
-    if not target.exists():
-        _compile([*command, str(source)], target)
     try:
+        version = subprocess.run([compiler, "--version"], capture_output=True, check=False).stdout
+        # "native" means this processor: another one that shares the folder gets a build of its own.
+        parts = [source.read_bytes(), version, processor_flags().encode()]
+        digest = hashlib.sha256(b"\0".join([*parts, *(part.encode() for part in command)]))
+        target = _cache_folder() / f"{source.stem}-{digest.hexdigest()[:16]}.so"
+        if not target.exists():
+            _compile([*command, str(source)], target)
         return ctypes.CDLL(str(target))
     except OSError as error:
-        raise NoCompilerError(f"the compiled {target.name} cannot be loaded: {error}") from error
+        raise NoCompilerError(f"{source.name} cannot be built or loaded: {error}") from error
 
 
 def load_or_none(name: str, consequence: str) -> ctypes.CDLL | None:

@@ -48,7 +48,7 @@ def library() -> ctypes.CDLL | None:
 
 def _native(x: Tensor) -> ctypes.CDLL | None:
     """The C code, if it is for this tensor: inference, on the CPU, in a dtype that it knows."""
-    known = x.dtype is torch.bfloat16 or x.dtype is torch.float32
+    known = x.ndim >= 2 and (x.dtype is torch.bfloat16 or x.dtype is torch.float32)
     return library() if known and x.device.type == "cpu" and torch.is_inference_mode_enabled() else None
 
 
@@ -94,7 +94,7 @@ def quantize_rows(x: Tensor) -> tuple[Tensor, Tensor]:
         return (wide * (127.0 / peak)).nan_to_num_().add_(128.5).to(torch.uint8), peak / 127.0
     x = x.contiguous()
     quantized = torch.empty(x.shape, dtype=torch.uint8)
-    scale = torch.empty(x.shape[0], 1)
+    scale = torch.empty(x.shape[0], 1, dtype=torch.float32)
     native.quantize_rows(_size(x.shape[0], x.shape[1], x.dtype), x.data_ptr(), quantized.data_ptr(), scale.data_ptr())
     return quantized, scale
 

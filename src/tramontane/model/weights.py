@@ -96,7 +96,12 @@ def build_model(
             module.weight = nn.Parameter(torch.cat(parts) if len(parts) > 1 else parts[0], requires_grad=False)
         if progress is not None:
             progress(done, len(leaves))
-    return LoadedModel(model.eval(), config, quantization, notices=notices)
+    return LoadedModel(model.eval(), config, _effective(model, quantization), notices=notices)
+
+
+def _effective(model: Transformer, asked: Quantization) -> Quantization:
+    """What was asked for, or what this machine does in its place."""
+    return "int8" if asked == "int4" and not any(isinstance(m, Int4Linear) for m in linears(model)) else asked
 
 
 def _quantizer(

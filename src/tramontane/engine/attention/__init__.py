@@ -18,10 +18,8 @@ from tramontane.model.config import ModelConfig
 __all__ = ["Batch", "Prepare", "SequenceSlice", "choose_attention", "native", "reference", "sdpa"]
 
 
-def choose_attention(
-    config: ModelConfig, device: torch.device, dtype: torch.dtype, kv_dtype: torch.dtype, block_size: int
-) -> Prepare:
+def choose_attention(config: ModelConfig, device: torch.device, dtype: torch.dtype, block_size: int) -> Prepare:
     """The fastest implementation that serves this model on this device."""
-    if device.type == "cpu" and native_serves(config, dtype, kv_dtype, block_size):
+    if device.type == "cpu" and native_serves(config, dtype, block_size):
         return native
     return sdpa

@@ -50,10 +50,10 @@ def _library() -> ctypes.CDLL | None:
     return library
 
 
-def native_serves(config: ModelConfig, dtype: torch.dtype, kv_dtype: torch.dtype, block_size: int) -> bool:
+def native_serves(config: ModelConfig, dtype: torch.dtype, block_size: int) -> bool:
     """Whether the C code is for this machine and this model."""
     return (
-        dtype == kv_dtype == torch.bfloat16
+        dtype is torch.bfloat16
         and config.head_dim in (64, 128, 256)
         and config.num_heads // config.num_kv_heads <= 128
         and block_size % 16 == 0
