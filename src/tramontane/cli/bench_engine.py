@@ -10,6 +10,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -135,12 +136,10 @@ def measure(
     _run(engine, [_request(engine, 64, 8)])  # first calls allocate
     for length in PROMPTS:
         tell(f"prompt of {length}")
-        seconds = statistics.median(_prompt_seconds(engine, length) for _ in range(3))
-        figures.rates.append(Rate(f"prompt of {length}", length / seconds, *alone.prompt_rates(length)))
+        figures.rates.append(_prompt_rate(engine, alone, length))
     for requests in DECODES:
         tell(f"decoding {requests} at once")
-        measured = _decode_rate(engine, requests)
-        figures.rates.append(Rate(f"decode, {requests} at once", measured, *alone.decode_rates(requests)))
+        figures.rates.append(_decode_rate(engine, alone, requests))
     tell("where a step's time goes")
     figures.step_shares = _step_shares(engine)
     if long_prompt:
@@ -166,10 +165,13 @@ def read_roof() -> float:
 
 @torch.inference_mode()
 def matrix_roof(model: Transformer) -> float:
-    """The best rate, in operations/s, of the model's largest linear at 512 rows."""
-    largest = max(linears(model), key=_size)
-    x = torch.randn(512, largest.in_features, device=model.device, dtype=model.dtype)
-    return 2 * 512 * _size(largest) / min(_rounds(lambda: largest(x)))
+    """The best rate, in operations/s, of any of the model's linears at 512 rows."""
+    shapes = {(linear.in_features, linear.out_features): linear for linear in linears(model)}
+    rates = []
+    for linear in shapes.values():
+        x = torch.randn(512, linear.in_features, device=model.device, dtype=model.dtype)
+        rates.append(2 * 512 * _size(linear) / min(_rounds(partial(linear, x))))
+    return max(rates)
 
 
 class Linears:
@@ -183,16 +185,23 @@ class Linears:
         self._scores = model.output
         self._dense = [m for m in linears(model) if m is not model.output and id(m) not in inside]
 
-    def prompt_rates(self, length: int) -> tuple[float, float]:
-        """Tokens/s of a prompt of `length` in chunks of 512 and one row of scores: measured, and by the roofs."""
-        chunk, scores = self._work(512), [(self._scores, 1)]
-        measured = self._seconds(chunk) * length / 512 + self._seconds(scores)
-        return length / measured, length / (self._roof(chunk) * length / 512 + self._roof(scores))
+    def seconds(self, rows: int, scored: int) -> float:
+        """Time of one pass of `rows` through the layers and `scored` of them through the scores."""
+        work = [*self._work(rows), (self._scores, scored)]
+        inputs = {(linear.in_features, n): self._input(linear.in_features, n) for linear, n in work}
+        with torch.inference_mode():
+            start = time.perf_counter()
+            for linear, n in work:
+                linear(inputs[linear.in_features, n])
+            _synchronize()
+            return time.perf_counter() - start
 
-    def decode_rates(self, rows: int) -> tuple[float, float]:
-        """Tokens/s when each of `rows` requests gets a token: measured, and by the roofs."""
-        work = [*self._work(rows), (self._scores, rows)]
-        return rows / self._seconds(work), rows / self._roof(work)
+    def roof_seconds(self, rows: int, scored: int) -> float:
+        """What the same would take at the machine's limits."""
+        work = [*self._work(rows), (self._scores, scored)]
+        reading = sum(_bytes(linear, n) for linear, n in work) / self.read_roof
+        computing = sum(2 * n * _size(linear) for linear, n in work) / self.matrix_roof
+        return max(reading, computing)
 
     def _work(self, rows: int) -> list[tuple[AnyLinear, int]]:
         """The layers' linears, each with the rows that it sees; of experts, as many as the rows may choose."""
@@ -203,22 +212,6 @@ class Linears:
             for expert in list(experts.experts)[:used]:
                 work += [(m, -(-visits // used)) for m in expert.modules() if isinstance(m, AnyLinear)]
         return work
-
-    def _roof(self, work: list[tuple[AnyLinear, int]]) -> float:
-        """Seconds that the machine's limits allow."""
-        reading = sum(_bytes(linear, rows) for linear, rows in work) / self.read_roof
-        computing = sum(2 * rows * _size(linear) for linear, rows in work) / self.matrix_roof
-        return max(reading, computing)
-
-    @torch.inference_mode()
-    def _seconds(self, work: list[tuple[AnyLinear, int]]) -> float:
-        inputs = {(linear.in_features, rows): self._input(linear.in_features, rows) for linear, rows in work}
-
-        def once() -> None:
-            for linear, rows in work:
-                linear(inputs[linear.in_features, rows])
-
-        return statistics.median(_rounds(once))
 
     def _input(self, features: int, rows: int) -> Tensor:
         return torch.randn(rows, features, device=self._model.device, dtype=self._model.dtype)
@@ -243,10 +236,14 @@ def _rounds(call: Callable[[], object], budget: float = 0.8) -> Iterator[float]:
     while rounds < 5 or time.perf_counter() - begin < budget:
         start = time.perf_counter()
         call()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
+        _synchronize()
         yield time.perf_counter() - start
         rounds += 1
+
+
+def _synchronize() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 # ── the engine ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -271,23 +268,40 @@ def _run(engine: Engine, requests: list[Request]) -> None:
         engine.step()
 
 
-def _prompt_seconds(engine: Engine, length: int) -> float:
-    start = time.perf_counter()
-    _run(engine, [_request(engine, length, 1)])
-    return time.perf_counter() - start
+def _prompt_rate(engine: Engine, alone: Linears, length: int) -> Rate:
+    """A prompt until its first new token, and its linears in chunks of 512: in turn, medians of three."""
+    chunks = length // 512
+    times, linear_times = [], []
+    for _ in range(3):
+        linear_times.append(sum(alone.seconds(512, int(chunk == chunks - 1)) for chunk in range(chunks)))
+        start = time.perf_counter()
+        _run(engine, [_request(engine, length, 1)])
+        times.append(time.perf_counter() - start)
+    roof = chunks * alone.roof_seconds(512, 0)
+    return Rate(
+        f"prompt of {length}", *(length / x for x in (statistics.median(times), statistics.median(linear_times), roof))
+    )
 
 
-def _decode_rate(engine: Engine, requests: int) -> float:
-    """Tokens/s from the step after the last prompt until the end: 63 tokens a request."""
+def _decode_rate(engine: Engine, alone: Linears, requests: int) -> Rate:
+    """Steps in which every request gets a token, and as many passes of the linears: in turn, since machines drift."""
     for _ in range(requests):
         engine.submit(_request(engine, DECODE_PROMPT, DECODE_TOKENS))
     started: set[str] = set()
     while len(started) < requests:
         started.update(output.request_id for output in engine.step())
-    tokens, start = 0, time.perf_counter()
+    steps, passes = [], []
     while engine.has_work:
-        tokens += len(engine.step())
-    return tokens / (time.perf_counter() - start)
+        start = time.perf_counter()
+        tokens = len(engine.step())
+        if tokens == requests:
+            steps.append(time.perf_counter() - start)
+            passes.append(alone.seconds(requests, requests))
+    roof = alone.roof_seconds(requests, requests)
+    return Rate(
+        f"decode, {requests} at once",
+        *(requests / x for x in (statistics.median(steps), statistics.median(passes), roof)),
+    )
 
 
 def _step_shares(engine: Engine) -> dict[str, float]:

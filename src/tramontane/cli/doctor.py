@@ -65,9 +65,7 @@ def examine() -> dict[str, dict[str, Any]]:
 
 def _compiled_code() -> str:
     compiled = rows.library() is not None and kernels.few_rows_library() is not None
-    return (
-        "norms, quantisation, products of few rows" if compiled else "none: without a compiler, PyTorch's"
-    )
+    return "norms, quantisation, products of few rows" if compiled else "none: without a compiler, PyTorch's"
 
 
 def _text(name: str, value: object) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # A step that also computes prompts may take this many times a quiet step. Twice is the promise; the rest is margin.
-TARGET_SLOWDOWN = 1.7
+TARGET_SLOWDOWN = 1.6
 _FIRST_CHUNK = 64
 _MEMORY = 0.3  # weight of the newest quiet step in the average
 
