@@ -107,7 +107,7 @@ def test_a_short_prompt_does_not_wait_for_a_long_one() -> None:
     long = one.add(200)
     one.step()
     short = one.add(8, first=2)
-    assert one.step() == {long: 20}  # nothing was left of this step
+    assert one.step() == {short: 8, long: 12}
     one = desk(max_tokens=20)
     long, short = one.add(200), one.add(8, first=2)
     assert one.step() == {short: 8, long: 12}
@@ -180,6 +180,21 @@ def test_a_preempted_sequence_finds_its_own_blocks_again() -> None:
     shares = one.step()
     assert shares[youngest] <= BLOCK_SIZE + 1
     assert youngest.num_cached == 0  # at its first admission nothing was known, and that is what is billed
+
+
+def test_windowed_prompts_are_not_started_to_be_thrown_back() -> None:
+    """Windowed layers take blocks chunk by chunk; who starts must still find them."""
+    one = desk(num_blocks=7, max_tokens=8, windows=(8,))
+    sequences = [one.add(40, first=number) for number in range(20)]
+    steps = 0
+    while sequences:
+        one.step()
+        steps += 1
+        for sequence in [s for s in sequences if s.num_output == 3]:
+            one.scheduler.remove(sequence)
+            sequences.remove(sequence)
+    assert one.metrics.num_preemptions == 0
+    assert steps <= 20 * (40 // 8 + 3)
 
 
 def test_choices_wait_for_the_first_and_others_do_not_wait_for_them() -> None:

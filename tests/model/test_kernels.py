@@ -9,7 +9,11 @@ import sys
 import pytest
 import torch
 
+from tests.checkpoints import int4_values
 from tramontane.model import kernels
+from tramontane.model.linear import quantize_int4
+from tramontane.model.machine import this_machine
+from tramontane.model.rows import quantize_rows
 
 EXACT = [name for name, prepare in kernels._CANDIDATES.items() if kernels._is_exact(prepare)]
 SHAPES = [(32, 256), (64, 4096), (48, 14336), (5, 24), (7, 33), (1, 1), (129, 1000)]
@@ -89,7 +93,23 @@ def test_an_older_processor_gets_exact_products_too() -> None:
 
 
 def test_int4_serves_few_rows_or_none() -> None:
-    assert kernels.int4_max_rows() in (0, 1, 2, 4)
+    assert kernels.int4_max_rows() in (0, 1, 2, 4, 8)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 8, 19])
+@pytest.mark.parametrize("shape", [(16, 32), (48, 96), (2048, 1024)], ids=str)
+def test_int4_in_c_computes_exact_integers(rows: int, shape: tuple[int, int]) -> None:
+    if "avx512_vnni" not in this_machine().instructions or kernels._int4_library() is None:
+        pytest.skip("not this processor, or no compiler")
+    torch.manual_seed(0)
+    x, weight = torch.randn(rows, shape[1]), torch.randn(shape)
+    numbers = quantize_int4(weight)
+    product = kernels.int4_product(*numbers)
+    rounded, scale = quantize_rows(x)
+    exact = (rounded.double() - 128) * scale.double() @ int4_values(*numbers).t()
+    torch.testing.assert_close(product(x).double(), exact, rtol=2**-7, atol=1e-3)
+    alone = torch.cat([product(x[row : row + 1]) for row in range(rows)])
+    assert torch.equal(product(x), alone)
 
 
 @pytest.mark.parametrize("rows", [1, 2])

@@ -178,10 +178,10 @@ def test_int4_groups_of_one_value_are_kept() -> None:
 def test_int4_computes_with_the_values_it_stands_for(dtype: torch.dtype, rows: int) -> None:
     weight, x = normal(64, 256), normal(rows, 256, seed=1, dtype=dtype)
     result = int4(weight)(x)
-    exact = x.bfloat16().double() @ int4_values(*quantize_int4(weight)).t()
+    exact = x.double() @ int4_values(*quantize_int4(weight)).t()
     assert result.dtype == dtype
-    # The kernel may widen weights to bfloat16, and returns bfloat16.
-    assert typical_error(result, exact) < 2**-8
+    # The kernel rounds activations, to int8 or to bfloat16, and returns bfloat16.
+    assert typical_error(result, exact) < 0.01
 
 
 def test_int4_uses_the_int8_copy_above_max_rows() -> None:

@@ -82,6 +82,7 @@ class Figures:
     # Between two tokens of running requests: alone, and while a long prompt begins and ends beside them.
     quiet: Latency | None = None
     long_prompt_begins: Latency | None = None
+    quiet_again: Latency | None = None
     long_prompt_ends: Latency | None = None
     step_shares: dict[str, float] = field(default_factory=dict)
 
@@ -92,19 +93,21 @@ class Figures:
             f"{self.matrix_tflop_per_second:.2f} T(FL)OP/s; weights {self.weights_gib:.2f} GiB.",
             "One step of one request: " + ", ".join(f"{name} {share:.0%}" for name, share in self.step_shares.items()),
         ]
-        if self.quiet and self.long_prompt_begins and self.long_prompt_ends:
+        if self.quiet and self.long_prompt_begins and self.quiet_again and self.long_prompt_ends:
             cached_share = self.first_token_cached_seconds / self.first_token_seconds
-            quiet = self.quiet.median_ms
 
-            def beside(latency: Latency) -> str:
-                return f"{latency.median_ms:.1f} ms ({latency.median_ms / quiet:.2f}x; p95 {latency.p95_ms:.1f} ms)"
+            def beside(quiet: Latency, busy: Latency) -> str:
+                return (
+                    f"{busy.median_ms:.1f} ms where {quiet.median_ms:.1f} is quiet "
+                    f"({busy.median_ms / quiet.median_ms:.2f}x; p95 {busy.p95_ms:.1f} and {quiet.p95_ms:.1f})"
+                )
 
             lines += [
                 f"Time to first token of {self.long_prompt_tokens:,} tokens: {self.first_token_seconds:.2f} s; "
                 f"repeated, from the prefix cache: {self.first_token_cached_seconds:.3f} s ({cached_share:.2%}).",
-                f"Between tokens of {LATENCY_RUNNING} running requests: quiet {quiet:.1f} ms "
-                f"(p95 {self.quiet.p95_ms:.1f} ms); while the long prompt begins {beside(self.long_prompt_begins)}; "
-                f"while it ends {beside(self.long_prompt_ends)}.",
+                f"Between tokens of {LATENCY_RUNNING} running requests, while the long prompt begins: "
+                f"{beside(self.quiet, self.long_prompt_begins)}; while it ends: "
+                f"{beside(self.quiet_again, self.long_prompt_ends)}.",
             ]
         return lines
 
@@ -357,7 +360,7 @@ def _measure_long_prompt(engine: Engine, figures: Figures, length: int, tell: Te
     running = [_request(engine, DECODE_PROMPT, 100_000) for _ in range(LATENCY_RUNNING)]
     for request in running:
         engine.submit(request)
-    _latencies(engine, running[0].id, 1.0)
+    figures.quiet_again = Latency.of(_latencies(engine, running[0].id, 4.0))
     known = length - length // 8
     last = _request(engine, 0, 1, prompt[:known] + _random_prompt(engine, length - known))
     engine.submit(last)

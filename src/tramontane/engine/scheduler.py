@@ -46,6 +46,7 @@ class Scheduler:
         self.running: list[Sequence] = []
         self._groups, self._pool, self._prefixes = groups, pool, prefixes
         self._block_size = prefixes.block_size
+        self._has_windows = any(group.window is not None for group in groups)
         self._pacer, self._metrics = pacer, metrics
         self._max_sequences, self._max_queue = max_sequences, max_queue
         self._free_places = max_sequences  # after the last step was planned; none where somebody could not start
@@ -118,13 +119,18 @@ class Scheduler:
 
     def _admit(self) -> None:
         """Starts waiting sequences, in order, while memory and places last."""
+        promised = sum(self._blocks_to_finish(s) for s in self.running) if self._has_windows else 0
         for sequence in [s for s in self.waiting if s.is_ready]:
-            if len(self.running) >= self._max_sequences or not self._start(sequence):
+            if len(self.running) >= self._max_sequences or not self._start(sequence, promised):
                 break
+            promised += self._blocks_to_finish(sequence) if self._has_windows else 0
             self.waiting.remove(sequence)
 
-    def _start(self, sequence: Sequence) -> bool:
-        """Takes the cached prefix and the blocks of the rest; False where memory does not suffice now."""
+    def _start(self, sequence: Sequence, promised: int) -> bool:
+        """Takes the cached prefix and the blocks of the rest; False where memory does not suffice now.
+
+        `promised`: blocks that are free, but that running sequences still need for their prompts.
+        """
         nodes, root = [], self._prefixes.root(sequence.request.salt)
         if sequence.reads_prefix_cache:
             # At least one token must be computed, to have something to sample from.
@@ -141,7 +147,7 @@ class Scheduler:
         sequence.num_computed = cached
         # The whole prompt's blocks are taken at once: neighbours in memory, and nobody starts what cannot be finished.
         # Windowed layers take theirs chunk by chunk, since they give back the first before they need the last.
-        has_room = self._blocks_to_finish(sequence) <= self._pool.num_free
+        has_room = self._blocks_to_finish(sequence) + promised <= self._pool.num_free
         if not has_room or not self._extend(sequence, len(sequence.tokens), windowed=False):
             self._release(sequence)
             sequence.restart()

@@ -1,4 +1,4 @@
-"""Matrix products of this machine: integer ones, found by trying PyTorch's, and one for few rows, in C.
+"""Matrix products of this machine: int8, found by trying PyTorch's; int4 and bfloat16 for few rows, in C.
 
 PyTorch has several int8 products, each with machines on which it is missing, wrong (saturation in 16 bits) or
 slow. The first candidate that gives the exact integers on extreme values is used, and `doctor` names it.
@@ -16,7 +16,9 @@ import torch
 from torch import Tensor
 
 from tramontane.errors import TramontaneError
+from tramontane.model.machine import this_machine
 from tramontane.model.native_code import load_or_none
+from tramontane.model.rows import quantize_rows
 
 # uint8 activations around 128 [T, in] → float32 [T, out], scaled by the weight's row scales.
 Product = Callable[[Tensor], Tensor]
@@ -92,29 +94,66 @@ _CANDIDATES: dict[str, Callable[[Tensor, Tensor], Product]] = {
 }
 
 
-def pack_int4(quantized: Tensor, scales_and_zeros: Tensor) -> tuple[Tensor, Tensor]:
-    """uint8 [out, in] of 0…15 → the layout of PyTorch's int4 kernel for CPUs."""
-    return torch._convert_weight_to_int4pack_for_cpu(quantized.int(), 1), scales_and_zeros
+def int4_product(quantized: Tensor, scales_and_zeros: Tensor) -> Product:
+    """Prepares uint8 [out, in] of 0…15 for few rows; `linear.quantize_int4` says what the numbers stand for.
+
+    The product takes activations [T, in] of any floating dtype: weights and scales are read, and little else.
+    """
+    if "avx512_vnni" in this_machine().instructions and (library := _int4_library()) is not None:
+        return _int4_vnni(library, quantized, scales_and_zeros)
+    packed = torch._convert_weight_to_int4pack_for_cpu(quantized.int(), 1)
+    group = quantized.shape[1] // scales_and_zeros.shape[0]
+
+    def product(x: Tensor) -> Tensor:
+        return torch._weight_int4pack_mm_for_cpu(x.bfloat16(), packed, group, scales_and_zeros).to(x.dtype)
+
+    return product
 
 
-def int4_product(x: Tensor, packed: Tensor, group: int, scales_and_zeros: Tensor) -> Tensor:
-    """[T, in] → [T, out], weights widened inside the kernel."""
-    return torch._weight_int4pack_mm_for_cpu(x.bfloat16(), packed, group, scales_and_zeros).to(x.dtype)
+@cache
+def _int4_library() -> ctypes.CDLL | None:
+    loaded = load_or_none("few_rows_int4.c", "int4 falls back to PyTorch's kernel, which is slower on this processor")
+    if loaded is not None:
+        loaded.few_rows_int4.argtypes = [*[ctypes.c_void_p] * 6, *[ctypes.c_int64] * 3, ctypes.c_int32]
+        loaded.few_rows_int4.restype = None
+    return loaded
+
+
+def _int4_vnni(library: ctypes.CDLL, quantized: Tensor, scales_and_zeros: Tensor) -> Product:
+    """The C code's layout (few_rows_int4.c), and its call for up to eight rows at a time."""
+    out_features, in_features = quantized.shape
+    # [blocks, 16 rows, groups, 4 vectors, 2 nibbles, 4 bytes] → [blocks, groups, vectors, rows, bytes, nibbles]
+    parts = quantized.view(out_features // 16, 16, in_features // 32, 4, 2, 4).permute(0, 2, 3, 1, 5, 4)
+    weight = (parts[..., 0] | parts[..., 1] << 4).contiguous()
+    scales = scales_and_zeros.view(in_features // 32, out_features // 16, 16, 2).transpose(0, 1).contiguous()
+
+    def product(x: Tensor) -> Tensor:
+        if x.shape[0] > 8:
+            return torch.cat([product(piece) for piece in x.split(8)])
+        rows, scale = quantize_rows(x)
+        out = torch.empty(x.shape[0], out_features, dtype=torch.bfloat16)
+        scratch = torch.empty(8 * (in_features // 4 + in_features // 32), dtype=torch.int32)
+        pointers = (t.data_ptr() for t in (rows, scale, weight, scales, out, scratch))
+        threads = torch.get_num_threads() if weight.numel() > _WORTH_THREADS else 1
+        library.few_rows_int4(*pointers, x.shape[0], in_features, out_features, threads)
+        return out.to(x.dtype)
+
+    return product
 
 
 @cache
 def int4_max_rows() -> int:
-    """Up to how many rows (of 1, 2, 4) the int4 kernel beats the int8 one here, found by racing them once."""
+    """Up to how many rows (of 1, 2, 4, 8) the int4 kernel beats the int8 one here, found by racing them once."""
     weights = torch.randint(0, 16, (8192, 4096), dtype=torch.uint8)
     scales = torch.full((4096 // 32, 8192, 2), 0.01, dtype=torch.bfloat16)
     # Several copies, read in turn, so that no cache holds the weights, as in a real model.
-    int4 = [pack_int4(weights, scales)[0] for _ in range(4)]
+    int4 = [int4_product(weights, scales) for _ in range(4)]
     int8 = [int8_product(weights.view(torch.int8), torch.ones(8192)) for _ in range(4)]
     best = 0
-    for rows in (1, 2, 4):
+    for rows in (1, 2, 4, 8):
         x = torch.randn(rows, 4096).bfloat16()
-        quantized = torch.zeros(rows, 4096, dtype=torch.uint8)
-        if _seconds([partial(int4_product, x, packed, 32, scales) for packed in int4]) > _seconds(
+        quantized, _ = quantize_rows(x)
+        if _seconds([partial(product, x) for product in int4]) > _seconds(
             [partial(product, quantized) for product in int8]
         ):
             break

@@ -62,7 +62,7 @@ class Int8Linear(nn.Module):
 
 
 class Int4Linear(nn.Module):
-    """Weight-only int4 in groups of 32 for few rows; more rows go to an int8 copy, which costs its memory.
+    """int4 in groups of 32 for few rows; more rows go to an int8 copy, which costs its memory.
 
     The two round differently: a row's result depends on how many rows stand beside it.
     """
@@ -77,14 +77,14 @@ class Int4Linear(nn.Module):
                 f"{self.in_features}; use int8."
             )
         self.many_rows, self.max_rows = many_rows, max_rows
-        self.packed, self.scales_and_zeros = kernels.pack_int4(*quantize_int4(weight))
-        self.few_rows_bytes = weight.numel() // 2 + self.scales_and_zeros.numel() * 2
+        self.few_rows = kernels.int4_product(*quantize_int4(weight))
+        self.few_rows_bytes = weight.numel() // 2 + weight.numel() // INT4_GROUP * 4  # two bfloat16 a group
         self.num_bytes = self.few_rows_bytes + many_rows.num_bytes
 
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[0] > self.max_rows:
             return self.many_rows(x)  # type: ignore[no-any-return]
-        return kernels.int4_product(x, self.packed, INT4_GROUP, self.scales_and_zeros)
+        return self.few_rows(x)
 
 
 AnyLinear = Linear | Int8Linear | Int4Linear
