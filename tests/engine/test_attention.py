@@ -35,7 +35,7 @@ def model_of(
     )
 
 
-NATIVE_SERVES = native_serves(model_of(4, 2, 64), BF16, BF16, 16)
+NATIVE_SERVES = native_serves(model_of(4, 2, 64), BF16, 16)
 needs_native = pytest.mark.skipif(not NATIVE_SERVES, reason="the C attention needs AVX-512 BF16 and a C compiler")
 
 
@@ -291,16 +291,15 @@ def test_a_prompt_in_chunks_gives_what_it_gives_at_once(case: Case, data: st.Dat
 @pytest.mark.parametrize("head_dim", [64, 128, 256])
 def test_native_is_chosen_for_what_it_serves(head_dim: int) -> None:
     config = model_of(8, 2, head_dim)
-    assert choose_attention(config, CPU, BF16, BF16, 16) is native
-    assert choose_attention(config, torch.device("cuda"), BF16, BF16, 16) is sdpa
-    assert choose_attention(config, CPU, torch.float32, torch.float32, 16) is sdpa
-    assert choose_attention(config, CPU, BF16, torch.float32, 16) is sdpa
-    assert choose_attention(config, CPU, BF16, BF16, 8) is sdpa
-    assert choose_attention(model_of(8, 2, 80), CPU, BF16, BF16, 16) is sdpa
-    assert choose_attention(model_of(129, 1, head_dim), CPU, BF16, BF16, 16) is sdpa
+    assert choose_attention(config, CPU, BF16, 16) is native
+    assert choose_attention(config, torch.device("cuda"), BF16, 16) is sdpa
+    assert choose_attention(config, CPU, torch.float32, 16) is sdpa
+    assert choose_attention(config, CPU, BF16, 8) is sdpa
+    assert choose_attention(model_of(8, 2, 80), CPU, BF16, 16) is sdpa
+    assert choose_attention(model_of(129, 1, head_dim), CPU, BF16, 16) is sdpa
 
 
 def test_sdpa_is_chosen_where_the_c_code_cannot_run() -> None:
     if "avx512_bf16" in this_machine().instructions:
         pytest.skip("this machine can run it")
-    assert choose_attention(model_of(8, 2, 64), CPU, BF16, BF16, 16) is sdpa
+    assert choose_attention(model_of(8, 2, 64), CPU, BF16, 16) is sdpa

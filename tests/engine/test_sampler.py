@@ -22,8 +22,8 @@ EOS = 2
 def sequence_of(params: SamplingParams, prompt: list[int] | None = None, output: list[int] | None = None) -> Sequence:
     """A sequence that has got `output` so far."""
     sequence = Sequence(Request("r", prompt or [1], params), 0, 1)
-    sequence.tokens += output or []
-    sequence.counts = dict(Counter(output or []))
+    for token in output or []:
+        sequence.append(token)
     return sequence
 
 

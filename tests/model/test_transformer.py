@@ -154,7 +154,7 @@ class Rounded(torch.nn.Module):
 
 @pytest.mark.parametrize("chunk", [1, 40])
 def test_the_c_attention_costs_no_accuracy(chunk: int) -> None:
-    if not native_serves(MODERATE, torch.bfloat16, torch.bfloat16, 16):
+    if not native_serves(MODERATE, torch.bfloat16, 16):
         pytest.skip("the C attention needs AVX-512 BF16 and a C compiler")
     model = moderate("none", torch.bfloat16)
     assert moderate_error(model, chunk=chunk, prepare=native) < 1.1 * moderate_error(model, chunk=chunk)

@@ -299,9 +299,7 @@ class Engine:
     def _append(self, sequence: Sequence, token: int, output: Output) -> Output:
         """Adds a sampled token to a sequence, and ends it where that was its last."""
         params = sequence.sampling
-        sequence.tokens.append(token)
-        sequence.counts[token] = sequence.counts.get(token, 0) + 1
-        sequence.seen.add(token)
+        sequence.append(token)
         output.token_ids.append(token)
         self.metrics.generation_tokens += 1
         if sequence.first_token_at is None:

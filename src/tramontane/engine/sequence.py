@@ -96,6 +96,12 @@ class Sequence:
         leader = self.leader
         return leader is None or leader.status is Status.FINISHED or leader.num_computed >= leader.num_prompt
 
+    def append(self, token: int) -> None:
+        """Adds a generated token."""
+        self.tokens.append(token)
+        self.counts[token] = self.counts.get(token, 0) + 1
+        self.seen.add(token)
+
     def restart(self) -> None:
         """Forgets what was computed (its blocks are gone); tokens, and the state of sampling, stay."""
         self.num_computed = 0
