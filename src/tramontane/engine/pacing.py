@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # A step that also computes prompts may take this many times a quiet step. Twice is the promise; the rest is margin.
-TARGET_SLOWDOWN = 1.6
+TARGET_SLOWDOWN = 1.5
 _FIRST_CHUNK = 64
 _MEMORY = 0.5  # weight of the newest quiet step in the average
 _PROBE_EVERY = 16  # steps with prompts, after which one without them measures the quiet time anew
