@@ -50,7 +50,11 @@ def examine() -> dict[str, dict[str, Any]]:
         most = kernels.int4_max_rows()
         used["compiled_code"] = _compiled_code()
         used["int8_kernel"] = kernels.int8_kernel()
-        used["int4_kernel"] = f"up to {most} rows, int8 above" if most else "slower than int8 here: int8 in its place"
+        used["int4_kernel"] = (
+            f"up to {most} {'row' if most == 1 else 'rows'}, int8 above"
+            if most
+            else "slower than int8 here: int8 in its place"
+        )
     return {
         "found": asdict(this_machine()),
         "used": used,

@@ -89,7 +89,7 @@ class Engine:
         if fits < context:
             self.notices.append(
                 f"The model's context of {context} tokens is cut to the {fits} that the KV memory of "
-                f"{config.kv_memory_bytes / GIB:.2f} GiB holds; give it more for longer prompts."
+                f"{config.kv_memory_bytes / 2**20:,.0f} MiB holds; give it more for longer prompts."
             )
         self._prefixes = PrefixCache(config.block_size, [group.window for group in groups], prefix_key)
         self._pool = BlockPool(num_blocks, self._prefixes)
