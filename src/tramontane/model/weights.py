@@ -128,7 +128,7 @@ def _quantizer(
         return copy if path == "output" else Int4Linear(torch.cat(parts), copy, max_rows)
 
     return int4, [
-        f"int4 serves up to {max_rows} row(s) at a time here; an int8 copy serves more, and costs 1 byte a weight "
+        f"int4 serves up to {max_rows} rows at a time here; an int8 copy serves more, and costs 1 byte a weight "
         "beside int4's 0.6. Results may differ in the last digits with the number of requests."
     ]
 
