@@ -155,16 +155,8 @@ class Engine:
         text = None
         if self.tokenizer is not None and request.sampling is not None:
             text = TextStream(self.tokenizer, request.sampling.stop, continues=request.continues_text)
-        sequence = Sequence(
-            request,
-            index,
-            len(self._cache.groups),
-            text,
-            None if grammar is None else grammar.start(),
-            leader,
-        )
-        sequence.arrived = self._clock()
-        return sequence
+        started = None if grammar is None else grammar.start()
+        return Sequence(request, index, len(self._cache.groups), text, started, leader)
 
     def cancel(self, request_id: str) -> None:
         """Gives a request up; its blocks are free at once. Nothing happens where it is not known (any more)."""
@@ -302,8 +294,7 @@ class Engine:
         sequence.append(token)
         output.token_ids.append(token)
         self.metrics.generation_tokens += 1
-        if sequence.first_token_at is None:
-            sequence.first_token_at = self._clock()
+        if sequence.num_output == 1:
             output.prompt_logprobs = sequence.prompt_logprobs if sequence.wants_prompt_logprobs else None
         if sequence.grammar is not None:
             sequence.grammar.accept(token)

@@ -28,7 +28,7 @@ def sample(logits: Tensor, sequences: Rows[Sequence], eos_id: int | None) -> lis
 def _penalize(scores: Tensor, sequence: Sequence, eos_id: int | None) -> None:
     """Bias, penalties and the minimal length, in place; does nothing for a sequence that asked for nothing."""
     params = sequence.sampling
-    if params.repetition_penalty != 1.0:
+    if sequence.seen is not None:
         seen = torch.tensor(list(sequence.seen), device=scores.device)
         values = scores[seen]
         scores[seen] = torch.where(values > 0, values / params.repetition_penalty, values * params.repetition_penalty)

@@ -55,11 +55,11 @@ class Sequence:
         self.text, self.grammar = text, grammar
         self.random = _random(request.sampling, index)
         self.counts: dict[int, int] = {}  # generated tokens, for penalties
-        self.seen = set(self.tokens)  # prompt and generated tokens, for the repetition penalty
+        # Prompt and generated tokens, where the repetition penalty asks for them.
+        penalized = request.sampling is not None and request.sampling.repetition_penalty != 1
+        self.seen: set[int] | None = set(self.tokens) if penalized else None
         self.prompt_logprobs: list[TokenLogprob] = []
         self.pooled: Tensor | None = None  # sum of hidden states so far, float32 [dim]
-        self.arrived = 0.0
-        self.first_token_at: float | None = None
 
     @property
     def sampling(self) -> SamplingParams:
@@ -100,7 +100,8 @@ class Sequence:
         """Adds a generated token."""
         self.tokens.append(token)
         self.counts[token] = self.counts.get(token, 0) + 1
-        self.seen.add(token)
+        if self.seen is not None:
+            self.seen.add(token)
 
     def restart(self) -> None:
         """Forgets what was computed (its blocks are gone); tokens, and the state of sampling, stay."""
