@@ -3,12 +3,15 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-# Extra arguments: make test PYTEST="-k sampler -x", make bench BENCH="--layers 8 --json"
+# What `make serve` serves: a folder, owner/name, or, until a model comes with the package, random weights.
+MODEL  ?= random:tiny-15m
+# Extra arguments: make serve SERVE="--port 9000", make test PYTEST="-k sampler -x", make bench BENCH="--layers 8 --json"
+SERVE  ?=
 PYTEST ?=
 BENCH  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install test test-heavy check format bench clean
+.PHONY: help install serve test test-heavy check format bench clean
 .DELETE_ON_ERROR:
 
 help:  ## list the targets
@@ -23,6 +26,10 @@ $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
+
+# The recipe is the server itself: a signal reaches it and not a shell in front of it.
+serve: $(STAMP)  ## install what is needed and start the server
+	@exec $(BIN)/tramontane serve --model $(MODEL) $(SERVE)
 
 check: $(STAMP)  ## lint, format, types and the arrows between rooms, without the tests
 	$(BIN)/ruff check .

@@ -26,5 +26,17 @@ class InvalidRequestError(TramontaneError):
         self.field = field
 
 
+class MessageOrderError(InvalidRequestError):
+    """The messages come in an order that no template can write."""
+
+
 class QueueFullError(TramontaneError):
     """The engine's waiting queue is full; the caller should retry later."""
+
+
+class UnknownModelError(TramontaneError):
+    """No model of this name is served; the message names the nearest."""
+
+
+class ModelNotReadyError(TramontaneError):
+    """The model is being loaded, or could not be; the message says which."""

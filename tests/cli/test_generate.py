@@ -15,8 +15,8 @@ from transformers import MistralConfig, MistralForCausalLM
 from typer.testing import CliRunner
 
 from tests.tokenizers import SPM_V3
-from tramontane.cli.generate import parse_size
 from tramontane.cli.main import cli
+from tramontane.cli.model_options import parse_size
 from tramontane.errors import TramontaneError
 
 
@@ -37,6 +37,11 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     MistralForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
     shutil.copy(SPM_V3, folder / "tokenizer.model.v3")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRAMONTANE_HOME", str(tmp_path / "home"))
 
 
 def run(*arguments: str | Path, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -103,6 +108,9 @@ def test_standard_input_and_raw_text(checkpoint: Path) -> None:
     ("arguments", "complaint"),
     [
         (("x", "--model", "/nowhere"), "No model folder"),
+        (("x", "--model", "open-mistral-7b"), "run `tramontane pull open-mistral-7b` first"),
+        (("x", "--model", "random:tiny-15m"), "random weights and no folder"),
+        (("x", "--model", "mistrall"), "did you mean"),
         (("x", "--model", "{checkpoint}", "--quantization", "int2"), "choose none, int8 or int4"),
         (("x", "--model", "{checkpoint}", "--temperature", "-1"), "temperature is -1.0"),
         (("x", "--model", "{checkpoint}", "--regex", "("), "grammar"),

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tramontane.cli.bench_engine import Figures, measure
-from tramontane.cli.generate import parse_quantization
+from tramontane.cli.model_options import parse_quantization
 from tramontane.cli.terminal import notes, tell
 from tramontane.model.family import shape as family_shape
 from tramontane.model.machine import this_machine

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
-import torch
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from tramontane.cli.model_options import (
+    find_device,
+    find_model,
+    load_with_progress,
+    parse_quantization,
+    parse_size,
+)
 from tramontane.cli.terminal import notes, plain, tell
 from tramontane.engine.engine import Engine, EngineConfig
 from tramontane.engine.grammar import Grammar, JsonSchema, Regex
@@ -21,60 +25,14 @@ from tramontane.engine.quotes import Quotes
 from tramontane.engine.request import Output, Request, SamplingParams
 from tramontane.errors import TramontaneError
 from tramontane.model.checkpoint import Checkpoint
-from tramontane.model.linear import Quantization
-from tramontane.model.machine import best_device
-from tramontane.model.weights import LoadedModel, load_model
 from tramontane.tokenizer.chat import render_chat
 from tramontane.tokenizer.documents import Document, render_documents
 from tramontane.tokenizer.tokenizer import Tokenizer
 
-_UNITS = {"": 1, "b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
-
-
-def parse_size(text: str) -> int:
-    """`4GiB`, `512 MiB`, `100000` → bytes."""
-    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([A-Za-z]*)\s*", text)
-    if match is None or match[2].lower() not in _UNITS:
-        raise TramontaneError(f"{text!r} is not a size; write it as 4GiB or 512MiB.")
-    return int(float(match[1]) * _UNITS[match[2].lower()])
-
-
-def find_model(reference: str) -> Path:
-    """The folder that a reference names."""
-    folder = Path(reference).expanduser()
-    if folder.is_dir():
-        return folder
-    raise TramontaneError(f"No model folder {reference!r}: name a folder that holds a checkpoint and its tokenizer.")
-
-
-def find_device(name: str) -> torch.device:
-    """`auto`, `cpu`, `cuda` or `cuda:1` → a device that is there."""
-    if name == "auto":
-        return best_device()
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        raise TramontaneError(f"There is no device {name!r} here; `tramontane doctor` says what there is.") from error
-
-
-def load_with_progress(folder: Path, quantization: Quantization, device: torch.device) -> LoadedModel:
-    """Loads a model with a progress bar, and passes on what the user should know."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=notes, transient=True) as bar:
-        task = bar.add_task("Loading the model", total=None)
-        loaded = load_model(
-            folder,
-            quantization=quantization,
-            device=device,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
-    tell(loaded.notices)
-    return loaded
-
 
 def generate(
     prompt: Annotated[str, typer.Argument(help="What to say to the model; - reads standard input.")],
-    model: Annotated[str, typer.Option(help="Folder of a checkpoint, with its tokenizer.")],
+    model: Annotated[str, typer.Option(help="A folder, a short name, or owner/name of a pulled model.")],
     system: Annotated[str | None, typer.Option(help="System prompt.")] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Continue the text as it is, without the chat template.")] = False,
     max_tokens: Annotated[int, typer.Option(help="Tokens to write at most.")] = 256,
@@ -98,7 +56,7 @@ def generate(
     Example: [bold]tramontane generate --model ./Mistral-7B-Instruct-v0.3 "Name three winds of Provence."[/]
     """
     # Whatever can be refused is refused before gigabytes are read.
-    folder, limits = find_model(model), EngineConfig(kv_memory_bytes=parse_size(kv_memory))
+    folder, limits = find_model(model).require_folder(), EngineConfig(kv_memory_bytes=parse_size(kv_memory))
     checkpoint, tokenizer = Checkpoint.open(folder), Tokenizer.from_folder(folder)
     tokenizer.check_fits(checkpoint.config.vocab_size)
     if not checkpoint.has_output_head:
@@ -125,14 +83,6 @@ def generate(
     outputs = list(_show(_run(engine, request), quiet=as_json))
     seconds = time.perf_counter() - started
     _report(outputs, seconds, as_json, request)
-
-
-def parse_quantization(text: str) -> Quantization:
-    """One of the three, or a sentence."""
-    for known in get_args(Quantization):
-        if text == known:
-            return known  # type: ignore[no-any-return]
-    raise TramontaneError(f"Quantization {text!r} is not known; choose none, int8 or int4.")
 
 
 def _grammar(schema: Path | None, regex: str | None, documents: list[Document]) -> Grammar | None:

@@ -13,7 +13,38 @@ from tramontane.engine.request import Output, Request
 from tramontane.errors import TramontaneError
 
 Command = Callable[[], None]
-Listener = Callable[[Output], bool]  # False: nobody is left to hear
+
+# Checking a request looks at each token of its prompt: from so many on, in a thread, so that others' streams go on.
+_LONG_PROMPT = 4096
+
+
+class OutputStream:
+    """The outputs of a request that was accepted, as they are made, until each choice has its finish reason.
+
+    Whoever stops listening calls `aclose`, which cancels what is not finished.
+    """
+
+    def __init__(self, engine: AsyncEngine, request: Request) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.outputs: asyncio.Queue[Output] = asyncio.Queue()
+        self._engine, self._request_id = engine, request.id
+        self._unfinished = 1 if request.sampling is None else request.sampling.n
+
+    def __aiter__(self) -> OutputStream:
+        return self
+
+    async def __anext__(self) -> Output:
+        if not self._unfinished:
+            raise StopAsyncIteration
+        output = await self.outputs.get()
+        self._unfinished -= output.finish_reason is not None
+        return output
+
+    async def aclose(self) -> None:
+        """Gives the request up, where it is not finished."""
+        if self._unfinished:
+            self._unfinished = 0
+            self._engine.give_up(self._request_id, self)
 
 
 class AsyncEngine:
@@ -26,7 +57,7 @@ class AsyncEngine:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
-        self._listeners: dict[str, Listener] = {}
+        self._listeners: dict[str, OutputStream] = {}
         self._stopping = False  # the thread's: no step comes any more
         self._closed = False  # everyone's, under the lock: no command comes any more
         self._lock = threading.Lock()
@@ -44,41 +75,49 @@ class AsyncEngine:
         return self._engine.metrics
 
     async def generate(self, request: Request) -> AsyncIterator[Output]:
-        """The outputs of a request, as they are made, until each choice has its finish reason.
+        """The outputs of a request. Raises InvalidRequestError or QueueFullError before the first.
 
-        Raises InvalidRequestError or QueueFullError before the first. Whoever stops listening cancels the request.
+        Whoever stops listening cancels the request.
         """
-        loop = asyncio.get_running_loop()
-        outputs: asyncio.Queue[Output] = asyncio.Queue()
-        accepted: asyncio.Future[None] = loop.create_future()
-        prepared = await asyncio.to_thread(self._engine.prepare, request)  # may take seconds for a hostile grammar
+        stream = await self.submit(request)
+        try:
+            async for output in stream:
+                yield output
+        finally:
+            await stream.aclose()
 
-        def deliver(output: Output) -> bool:
-            return _call(loop, outputs.put_nowait, output)
+    async def submit(self, request: Request) -> OutputStream:
+        """Queues a request; raises InvalidRequestError or QueueFullError. The caller owns the stream, and closes it."""
+        stream = OutputStream(self, request)
+        accepted: asyncio.Future[None] = stream.loop.create_future()
+        if request.grammar is None and len(request.prompt) < _LONG_PROMPT:
+            prepared = self._engine.prepare(request)
+        else:
+            prepared = await asyncio.to_thread(self._engine.prepare, request)  # seconds, for a hostile grammar
 
         def submit() -> None:
             try:
                 self._engine.submit(request, prepared)
             except Exception as error:
-                _call(loop, _fail, accepted, error)
+                _call(stream.loop, _fail, accepted, error)
             else:
-                self._listeners[request.id] = deliver
-                _call(loop, _succeed, accepted)
+                self._listeners[request.id] = stream
+                _call(stream.loop, _succeed, accepted)
 
         if not self._send(submit):
             raise TramontaneError("The engine has been closed.")
-        unfinished = 1 if request.sampling is None else request.sampling.n
         try:
             await accepted
-            while unfinished:
-                output = await outputs.get()
-                unfinished -= output.finish_reason is not None
-                yield output
-        finally:
-            if unfinished and not (accepted.done() and not accepted.cancelled() and accepted.exception()):
-                self._send(lambda: self._give_up(request.id, deliver))
+        except asyncio.CancelledError:
+            await stream.aclose()
+            raise
+        return stream
 
-    def _give_up(self, request_id: str, listener: Listener) -> None:
+    def give_up(self, request_id: str, listener: OutputStream) -> None:
+        """Cancels a request between two steps, from any thread; whoever listens to it hears nothing more."""
+        self._send(lambda: self._give_up(request_id, listener))
+
+    def _give_up(self, request_id: str, listener: OutputStream) -> None:
         """Cancels the request that `listener` listens to: another may have its id by now, or have had it before."""
         if self._listeners.get(request_id) is listener:
             del self._listeners[request_id]
@@ -107,21 +146,30 @@ class AsyncEngine:
                 self._obey(wait=not self._engine.has_work)
                 if self._stopping:
                     return
-                for output in self._engine.step():
-                    if (deliver := self._listeners.get(output.request_id)) and not deliver(output):
-                        self._give_up(output.request_id, deliver)
+                self._deliver(self._engine.step())
                 self._forget_finished()
         finally:  # also where a bug ends the thread: nobody may be left waiting
             self._dismiss()
+
+    def _deliver(self, outputs: list[Output]) -> None:
+        """Hands on what a step made: each event loop is woken once a step, however many it has streams."""
+        mail: dict[asyncio.AbstractEventLoop, list[tuple[OutputStream, Output]]] = {}
+        for output in outputs:
+            if listener := self._listeners.get(output.request_id):
+                mail.setdefault(listener.loop, []).append((listener, output))
+        for loop, letters in mail.items():
+            if not _call(loop, _put_all, letters):  # nobody is left to hear
+                for listener, output in letters:
+                    self._give_up(output.request_id, listener)
 
     def _dismiss(self) -> None:
         """Ends what was asked for and is not finished."""
         self._send(self._stop, last=True)
         self._obey(wait=False)
-        for request_id, deliver in list(self._listeners.items()):
-            for index in self._engine.open_choices(request_id):
-                deliver(Output(request_id, index, finish_reason="cancelled"))
-            self._give_up(request_id, deliver)
+        for request_id, listener in list(self._listeners.items()):
+            choices = self._engine.open_choices(request_id)
+            self._deliver([Output(request_id, index, finish_reason="cancelled") for index in choices])
+            self._give_up(request_id, listener)
 
     def _obey(self, wait: bool) -> None:
         """Carries out the commands that have come; `wait`: until there is one."""
@@ -146,6 +194,11 @@ def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *argum
             raise
         return False
     return True
+
+
+def _put_all(letters: list[tuple[OutputStream, Output]]) -> None:
+    for listener, output in letters:
+        listener.outputs.put_nowait(output)
 
 
 def _succeed(future: asyncio.Future[None]) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tramontane.engine.attention import Batch, Prepare, SequenceSlice, choose_attention
 from tramontane.engine.block_pool import BlockPool
-from tramontane.engine.grammar import CompiledGrammar, GrammarCompiler, GrammarStateError
+from tramontane.engine.grammar import CompiledGrammar, GrammarCompiler, GrammarState, GrammarStateError
 from tramontane.engine.grammar_mask import apply_bitmask, new_bitmask
 from tramontane.engine.kv_cache import KVCache, block_bytes, layer_groups, max_tokens_that_fit
 from tramontane.engine.metrics import EngineMetrics
@@ -136,7 +136,12 @@ class Engine:
         if request.sampling.stop and not request.grammar.has_free_text:
             # Cut at a stop string, the document would no longer be what the grammar promises.
             raise InvalidRequestError("stop", "The grammar decides where this answer ends: leave out the stop strings.")
-        return Prepared(self._grammars.compile(request.grammar))
+        compiled = self._grammars.compile(request.grammar)
+        try:
+            _begin(compiled, request)
+        except GrammarStateError:
+            raise InvalidRequestError("prefix", "No answer of the form asked for begins with this prefix.") from None
+        return Prepared(compiled)
 
     def submit(self, request: Request, prepared: Prepared | None = None) -> None:
         """Queues a request; raises InvalidRequestError or QueueFullError. `prepared`: by `prepare`, if it was."""
@@ -155,7 +160,7 @@ class Engine:
         text = None
         if self.tokenizer is not None and request.sampling is not None:
             text = TextStream(self.tokenizer, request.sampling.stop, continues=request.continues_text)
-        started = None if grammar is None else grammar.start()
+        started = None if grammar is None else _begin(grammar, request)
         return Sequence(request, index, len(self._cache.groups), text, started, leader)
 
     def cancel(self, request_id: str) -> None:
@@ -324,7 +329,8 @@ class Engine:
         if sequence.text is not None and reason != "error":
             output.pieces += sequence.text.flush()
         output.finish_reason, output.detail = reason, detail
-        output.usage = Usage(sequence.num_prompt, sequence.num_cached, sequence.num_output)
+        waited = 0.0 if sequence.started is None else sequence.started - sequence.arrived
+        output.usage = Usage(sequence.num_prompt, sequence.num_cached, sequence.num_output, waited)
         live = self._live.get(sequence.request.id, [])
         if all(choice.status is Status.FINISHED for choice in live):
             self._live.pop(sequence.request.id, None)
@@ -363,6 +369,14 @@ def _num_blocks(model: Transformer, config: EngineConfig, context: int) -> int:
             f"give at least {2 * len(groups) * size / 2**20:.1f} MiB."
         )
     return num_blocks
+
+
+def _begin(grammar: CompiledGrammar, request: Request) -> GrammarState:
+    """The state of a new sequence, past what the client wrote of the answer."""
+    state = grammar.start()
+    for token in request.begun:
+        state.accept(token)
+    return state
 
 
 def _key(sequence: Sequence) -> tuple[str, int]:

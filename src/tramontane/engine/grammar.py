@@ -36,6 +36,11 @@ T = TypeVar("T")
 # that has lost its way cannot write blanks until its budget is gone.
 JSON_WHITESPACE = r"[ ]|\n[ ]{0,20}"
 
+# Any text, as the grammars of answers that are free, or partly so, call it.
+TEXT_RULE = "TEXT: /(?s:.)+/"
+
+ANY_OBJECT: dict[str, Any] = {"type": "object"}
+
 # A SentencePiece model writes a blank before its first word (`▁{"`), which decoding drops.
 LEADING_BLANK = r"/ ?/"
 
@@ -60,9 +65,6 @@ class GrammarStateError(RuntimeError):
 class Grammar(ABC):
     """What an answer must look like. Subclasses are small frozen dataclasses."""
 
-    has_free_text: ClassVar[bool] = False
-    """Whether parts of the answer are free text, in which a stop string may end it."""
-
     field: ClassVar[str] = "grammar"
     """The field of a request that an error is blamed on."""
 
@@ -71,6 +73,11 @@ class Grammar(ABC):
 
     limits: ClassVar[dict[str, Any]] = {"max_lexer_states": 50_000}
     """Where llguidance gives up (`LLParserLimits`): 1-2 kB a lexer state, shared by all sequences of one grammar."""
+
+    @property
+    def has_free_text(self) -> bool:
+        """Whether parts of the answer are free text, in which a stop string may end it."""
+        return False
 
     @abstractmethod
     def lark(self, tokenizer: Tokenizer) -> str:
@@ -87,13 +94,22 @@ class Grammar(ABC):
 
 @dataclass(frozen=True)
 class JsonSchema(Grammar):
-    """JSON that follows a schema (draft 2020-12, as far as llguidance enforces it: what it cannot is refused)."""
+    """JSON that follows a schema (draft 2020-12, as far as llguidance enforces it: what it cannot is refused).
+
+    With `thinks`, a model whose template has a place for thoughts may think first.
+    """
 
     schema: dict[str, Any]
+    thinks: bool = False
     field: ClassVar[str] = "response_format"
 
     def lark(self, tokenizer: Tokenizer) -> str:
-        return f"start: {LEADING_BLANK} {json_rule(self.schema)}"
+        thoughts = thinking_rule(tokenizer) if self.thinks else ""
+        rules = [f"start: {thoughts} {LEADING_BLANK} {json_rule(self.schema)}"]
+        return "\n".join([*rules, TEXT_RULE] if thoughts else rules)
+
+    def control_tokens(self, tokenizer: Tokenizer) -> frozenset[int]:
+        return thinking_tokens(tokenizer) if self.thinks else frozenset()
 
     def warm_up(self, tokenizer: Tokenizer) -> list[str]:
         return [" "]  # the blank is always allowed; a schema that nothing satisfies shows behind it
@@ -103,7 +119,7 @@ class JsonSchema(Grammar):
 class JsonObject(JsonSchema):
     """Any JSON object."""
 
-    schema: dict[str, Any] = dataclasses.field(default_factory=lambda: {"type": "object"}, init=False)
+    schema: dict[str, Any] = dataclasses.field(default_factory=lambda: ANY_OBJECT, init=False)
 
 
 @dataclass(frozen=True)
@@ -139,6 +155,24 @@ def json_rule(schema: dict[str, Any]) -> str:
     """A JSON schema as a part of a Lark rule, with bounded white space; strings may use escapes such as `\\u00e9`."""
     options = {"whitespace_pattern": JSON_WHITESPACE, "json_allow_general_unicode_escapes": True}
     return f"%json {json.dumps({**schema, 'x-guidance': options})}"  # the client's own options are replaced
+
+
+def control_rule(tokenizer: Tokenizer, name: str) -> str:
+    """A control token as Lark writes it: by number."""
+    return f"<[{tokenizer.control_id(name)}]>"
+
+
+def thinking_tokens(tokenizer: Tokenizer) -> frozenset[int]:
+    """`[THINK]` and `[/THINK]`, where the template has thoughts (v13 on) and the tokenizer its tokens."""
+    ids = [tokenizer.control_id(name) for name in ("[THINK]", "[/THINK]")] if tokenizer.version >= 13 else []
+    return frozenset(i for i in ids if i is not None)
+
+
+def thinking_rule(tokenizer: Tokenizer) -> str:
+    """An optional block of thoughts, where there can be one; needs `TEXT_RULE`."""
+    if not thinking_tokens(tokenizer):
+        return ""
+    return f"({control_rule(tokenizer, '[THINK]')} TEXT? {control_rule(tokenizer, '[/THINK]')})?"
 
 
 class GrammarState:

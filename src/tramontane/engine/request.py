@@ -91,6 +91,8 @@ class Request:
     salt: str = ""
     # The output goes on with a text that the prompt ends with, whose blank must not be dropped (`prefix`, FIM).
     continues_text: bool = False
+    # The tokens of that text, where it is the beginning of what the grammar describes.
+    begun: Sequence[int] = ()
 
     def __post_init__(self) -> None:
         if (self.sampling is None) == (self.pooling is None):
@@ -113,6 +115,7 @@ class Usage:
     prompt: int
     cached: int
     output: int
+    queue_seconds: float = 0.0  # from its arrival until it was first computed
 
 
 @dataclass(slots=True)

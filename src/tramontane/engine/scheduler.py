@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -159,6 +160,7 @@ class Scheduler:
             self._metrics.prefix_cache_queries += sequence.num_prompt
             self._metrics.prefix_cache_hits += cached
         sequence.status = Status.RUNNING
+        sequence.started = sequence.started or time.perf_counter()
         self.running.append(sequence)
         return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from enum import Enum, auto
 from random import Random
 
@@ -47,6 +48,8 @@ class Sequence:
         self.num_computed = 0
         self.num_cached = 0  # prompt tokens that the prefix cache saved, at the first admission
         self.num_preemptions = 0
+        self.arrived = time.perf_counter()
+        self.started: float | None = None  # when it was first computed
         self.tables: list[list[int]] = [[] for _ in range(num_groups)]
         self.prefix: Prefix | None = None  # while running: the node of the last full block that was recorded
         self.num_recorded = 0  # blocks recorded in the prefix cache

@@ -17,7 +17,15 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tramontane.engine.grammar import LEADING_BLANK, Grammar, json_rule
+from tramontane.engine.grammar import (
+    LEADING_BLANK,
+    TEXT_RULE,
+    Grammar,
+    control_rule,
+    json_rule,
+    thinking_rule,
+    thinking_tokens,
+)
 from tramontane.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -38,31 +46,35 @@ class ToolGrammar(Grammar):
     `tools` are shaped as in OpenAI's API: `{"type": "function", "function": {"name", "parameters"}}`. `choice` is
     "auto" (text, or calls, or from v7 on text and then calls), "any" or "required" (calls), "none" (text), or the name
     of the one tool to call. Without `parallel` there is at most one call. Models that think may do so first (v13 on).
+    With `schema`, an answer that is no call is JSON that follows it.
     """
 
     tools: list[dict[str, Any]]
     choice: str = "auto"
     parallel: bool = True
-    has_free_text: ClassVar[bool] = True
+    schema: dict[str, Any] | None = None
     field: ClassVar[str] = "tools"
 
+    @property
+    def has_free_text(self) -> bool:
+        return self.schema is None
+
     def lark(self, tokenizer: Tokenizer) -> str:
-        rules = ["TEXT: /(?s:.)+/"]
+        text = "TEXT?" if self.schema is None else "json"
+        rules = [TEXT_RULE] if self.schema is None else [TEXT_RULE, f"json: {LEADING_BLANK} {json_rule(self.schema)}"]
         if self.choice == "none":
-            answer = "TEXT?"
+            answer = text
         else:
             calls_alone = self.choice != "auto"
             # Templates before v7 know a message with text or with calls, never with both.
-            text_before = "" if tokenizer.version < 7 else "TEXT?"
-            answer = "calls" if calls_alone else f"(TEXT? | {text_before} calls)"
+            text_before = "TEXT?" if tokenizer.version >= 7 and self.schema is None else ""
+            answer = "calls" if calls_alone else f"({text} | {text_before} calls)"
             rules += self._calls(tokenizer)
-        return "\n".join([f"start: {_thinking(tokenizer)} {answer}", *rules])
+        return "\n".join([f"start: {thinking_rule(tokenizer)} {answer}", *rules])
 
     def control_tokens(self, tokenizer: Tokenizer) -> frozenset[int]:
-        names = ["[THINK]", "[/THINK]"] if tokenizer.version >= 13 else []
-        if self.choice != "none":
-            names += ["[TOOL_CALLS]", "[ARGS]", "[CALL_ID]"]
-        return frozenset(i for name in names if (i := tokenizer.control_id(name)) is not None)
+        names = [] if self.choice == "none" else ["[TOOL_CALLS]", "[ARGS]", "[CALL_ID]"]
+        return thinking_tokens(tokenizer) | {i for name in names if (i := tokenizer.control_id(name)) is not None}
 
     def _calls(self, tokenizer: Tokenizer) -> list[str]:
         """The rule `calls`, and those that it needs."""
@@ -73,7 +85,7 @@ class ToolGrammar(Grammar):
         arguments = [f"args_{i}: {json_rule(_parameters(f))}" for i, f in enumerate(functions)]
         if tokenizer.version < 11:
             again = f"(/, ?/ {any_call}){{0,{MAX_PARALLEL_CALLS - 1}}}" if self.parallel else ""
-            calls = f'calls: {_control(tokenizer, "[TOOL_CALLS]")} {LEADING_BLANK} "[" {any_call} {again} "]"'
+            calls = f'calls: {control_rule(tokenizer, "[TOOL_CALLS]")} {LEADING_BLANK} "[" {any_call} {again} "]"'
             bodies = [_listed_call(i, f["name"], tokenizer.version) for i, f in enumerate(functions)]
         else:
             calls = f"calls: {any_call}{{1,{MAX_PARALLEL_CALLS if self.parallel else 1}}}"
@@ -95,18 +107,6 @@ class ToolGrammar(Grammar):
         return functions
 
 
-def _thinking(tokenizer: Tokenizer) -> str:
-    """An optional block of thoughts, where the template has one and the tokenizer its tokens."""
-    if tokenizer.version < 13 or tokenizer.control_id("[THINK]") is None:
-        return ""
-    return f"({_control(tokenizer, '[THINK]')} TEXT? {_control(tokenizer, '[/THINK]')})?"
-
-
-def _control(tokenizer: Tokenizer, name: str) -> str:
-    """A control token as Lark writes it: by number."""
-    return f"<[{tokenizer.control_id(name)}]>"
-
-
 def _listed_call(i: int, name: str, version: int) -> str:
     """One element of the JSON list of v2, v3 and v7. Blanks are optional where `json.dumps` writes them."""
     call_id = rf', ?"id": ?"{_CALL_ID}"' if version >= 3 else ""
@@ -117,8 +117,8 @@ def _spelled_call(i: int, name: str, tokenizer: Tokenizer) -> str:
     """One call of v11 and later."""
     # mistral-common writes [CALL_ID] only for calls that have an id, and its own grammar leaves it out.
     has_id = tokenizer.version == 11 and tokenizer.control_id("[CALL_ID]") is not None
-    call_id = f"({_control(tokenizer, '[CALL_ID]')} /{_CALL_ID}/)?" if has_id else ""
-    start, args = _control(tokenizer, "[TOOL_CALLS]"), _control(tokenizer, "[ARGS]")
+    call_id = f"({control_rule(tokenizer, '[CALL_ID]')} /{_CALL_ID}/)?" if has_id else ""
+    start, args = control_rule(tokenizer, "[TOOL_CALLS]"), control_rule(tokenizer, "[ARGS]")
     return f'call_{i}: {start} "{name}" {call_id} {args} {LEADING_BLANK} args_{i}'
 
 

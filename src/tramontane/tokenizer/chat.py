@@ -11,7 +11,7 @@ from mistral_common.protocol.instruct.messages import UserMessage
 from mistral_common.protocol.instruct.normalize import get_normalizer
 from mistral_common.protocol.instruct.request import ChatCompletionRequest, ReasoningEffort, ResponseFormat
 
-from tramontane.errors import InvalidRequestError
+from tramontane.errors import InvalidRequestError, MessageOrderError
 from tramontane.tokenizer.messages import Message, MessageReader
 from tramontane.tokenizer.tokenizer import Tokenizer
 from tramontane.tokenizer.tools import read_tools
@@ -64,10 +64,10 @@ def render_chat(
         normalizer = get_normalizer(tokenizer.instruct.tokenizer.version, builder)
         tokens = tokenizer.instruct.encode_instruct(normalizer.from_chat_completion_request(request)).tokens
     except MistralCommonException as error:
-        raise InvalidRequestError("messages", error.message) from error
+        raise MessageOrderError("messages", error.message) from error
     except (AssertionError, RecursionError, ValueError) as error:
         reason = f"The model's template cannot write this conversation: {error}"
-        raise InvalidRequestError("messages", reason.splitlines()[0]) from error
+        raise MessageOrderError("messages", reason.splitlines()[0]) from error
     return Rendered(tokens, prefix=reader.prefix, in_thinking=reader.in_thinking, notes=reader.notes)
 
 

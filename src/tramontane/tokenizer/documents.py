@@ -64,7 +64,7 @@ def parse_documents(text: str) -> tuple[list[Document], str]:
         return [], text
     ends = [begin - 2 for begin, _ in starts[1:]] + [question_start - 2]
     documents = [_read_body(unix[start:end]) for (_, start), end in zip(starts, ends, strict=True)]
-    return documents, _STUFFED_FIRST.sub("", unix[question_start:])
+    return documents, _STUFFED_FIRST.sub("", unix[question_start:].rstrip("\n"))
 
 
 def _document_starts(text: str) -> list[tuple[int, int]]:

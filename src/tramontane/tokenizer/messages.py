@@ -20,7 +20,7 @@ from mistral_common.protocol.instruct.messages import (
 )
 from mistral_common.protocol.instruct.tool_calls import FunctionCall, ToolCall
 
-from tramontane.errors import InvalidRequestError
+from tramontane.errors import InvalidRequestError, MessageOrderError
 from tramontane.tokenizer.fields import require_function_name, require_readable_json, require_text
 from tramontane.tokenizer.tokenizer import Tokenizer
 from tramontane.tokenizer.tool_call_ids import rehash_tool_call_id
@@ -57,7 +57,7 @@ class MessageReader:
         ]
         self._refuse_pending(f"messages.{len(messages) - 1}")
         if self._last_role == "assistant" and self.prefix is None:
-            raise InvalidRequestError(
+            raise MessageOrderError(
                 f"messages.{len(messages) - 1}.role",
                 "The last message is the assistant's: send a user or tool message, or prefix: true to continue it.",
             )
@@ -72,7 +72,7 @@ class MessageReader:
             raise InvalidRequestError(field, "A message must be an object with a role and content.")
         role = message.get("role")
         if message.get("prefix") and not (is_last and role == "assistant"):
-            raise InvalidRequestError(f"{field}.prefix", "Only the last message, the assistant's, can be a prefix.")
+            raise MessageOrderError(f"{field}.prefix", "Only the last message, the assistant's, can be a prefix.")
         if role == "user" or (role == "assistant" and self._last_role != "assistant"):
             self._refuse_pending(field)
         read = self._message_of_role(field, index, role, message)
@@ -151,14 +151,12 @@ class MessageReader:
             if wanted in (None, call[0]):
                 self._pending.remove(call)
                 return call
-        raise InvalidRequestError(field, "This is the result of a tool call that the messages before it do not have.")
+        raise MessageOrderError(field, "This is the result of a tool call that the messages before it do not have.")
 
     def _refuse_pending(self, field: str) -> None:
         if self._pending:
             names = ", ".join(name for _, name in self._pending)
-            raise InvalidRequestError(
-                field, f"Tool calls have no result yet ({names}): their tool messages come first."
-            )
+            raise MessageOrderError(field, f"Tool calls have no result yet ({names}): their tool messages come first.")
 
     def _refuse_tools_in_v1(self, field: str) -> None:
         if self._version == 1:

@@ -1,0 +1,49 @@
+"""The HTTP application: its routes, and in which order what surrounds them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+import tramontane
+from tramontane.api import chat, completions, embeddings, fim, health, models, openapi, pages, responses, tokens
+from tramontane.api.errors import MAX_BODY_BYTES, install_error_handlers
+from tramontane.api.middleware import BodyLimitMiddleware, ExchangeMiddleware
+from tramontane.api.platform import Platform
+
+OPEN_ROUTES = frozenset({"/health", "/ready", "/", "/docs", "/assets/{name}", "/sign-in"})
+"""What answers without a credential; a test holds every other route to the contrary."""
+
+_ROUTERS = (
+    chat.router,
+    fim.router,
+    completions.router,
+    embeddings.router,
+    models.router,
+    responses.router,
+    tokens.router,
+    health.open_router,
+    health.router,
+    openapi.router,
+    pages.router,
+    pages.signed_in_router,
+)
+
+
+def create_app(platform: Platform) -> ASGIApp:
+    """The application for one platform, whose rooms the caller opens and closes."""
+    return ExchangeMiddleware(BodyLimitMiddleware(create_routes(platform), MAX_BODY_BYTES), platform)
+
+
+def create_routes(platform: Platform) -> FastAPI:
+    """The routes alone, with their error handlers."""
+    options: dict[str, Any] = {"openapi_url": None, "docs_url": None, "redoc_url": None, "redirect_slashes": False}
+    options["strict_content_type"] = False  # a body is JSON whatever curl calls it; cookies are guarded by the origin
+    app = FastAPI(title="Tramontane", version=tramontane.__version__, **options)
+    app.state.platform = platform
+    install_error_handlers(app)
+    for router in _ROUTERS:
+        app.include_router(router)
+    return app

@@ -1,0 +1,65 @@
+"""Who asks: one extractor for all routes, before anything of a body is read.
+
+A Bearer key, or the cookie of a browser session. A browser sends its cookie also with requests that other sites make it
+send, so with the cookie only same-origin requests may change anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tramontane.accounts.principal import Principal
+from tramontane.api.errors import ForbiddenError, UnauthorizedError
+from tramontane.api.platform import exchange_of, platform_of
+
+SESSION_COOKIE = "tramontane_session"
+_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class AuthenticatedRoute(APIRoute):
+    """A route that nobody reaches without a credential. Routes without one are listed in `app.OPEN_ROUTES`."""
+
+    def get_route_handler(self) -> Handler:
+        """The handler, behind the extractor."""
+        handle = super().get_route_handler()
+
+        async def authenticated(request: Request) -> Response:
+            principal = await authenticate(request)
+            request.scope["state"]["principal"] = principal
+            exchange = exchange_of(request)
+            exchange.workspace_id, exchange.credential = principal.workspace_id, principal.credential_name
+            return await handle(request)
+
+        return authenticated
+
+
+async def authenticate(request: Request) -> Principal:
+    """Raises UnauthorizedError, or ForbiddenError for what another site made a browser send."""
+    authenticator = platform_of(request).authenticator
+    header = request.headers.get("authorization")
+    if header is not None:
+        scheme, _, key = header.partition(" ")
+        principal = await authenticator.by_key(key.strip()) if scheme.lower() == "bearer" else None
+    else:
+        token = request.cookies.get(SESSION_COOKIE)
+        principal = await authenticator.by_session(token) if token else None
+        if principal is not None and request.method not in _SAFE_METHODS and not _is_same_origin(request):
+            raise ForbiddenError("This request comes from another site: with a browser's cookie it changes nothing.")
+    if principal is None:
+        raise UnauthorizedError("Unauthorized")
+    return principal
+
+
+def _is_same_origin(request: Request) -> bool:
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site == "same-origin"
+    origin = request.headers.get("origin", "")
+    return origin.partition("://")[2] == request.headers.get("host") != ""

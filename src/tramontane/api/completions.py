@@ -1,0 +1,188 @@
+"""POST /v1/completions: OpenAI's older form, which tools for evaluation and editors still speak."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tramontane.api.authentication import AuthenticatedRoute
+from tramontane.api.chat import STREAMED
+from tramontane.api.errors import INTERNAL_MESSAGE, RESPONSES, AnswerFailedError
+from tramontane.api.generation import begin, created_now, note_request, usage_body
+from tramontane.api.platform import exchange_of, platform_of
+from tramontane.api.schemas.completions import Completion, CompletionRequest
+from tramontane.api.streams import DONE, EventStreamResponse, event, unless_hung_up
+from tramontane.errors import InvalidRequestError
+from tramontane.gateway.answers import Answer, Choice, EventStream, TokenScore, Usage
+from tramontane.gateway.requests import Continuation, Fim, Prompt, Sampling
+
+router = APIRouter(route_class=AuthenticatedRoute, tags=["completion"])
+
+_MOST_PROMPTS = 128
+
+
+@dataclass
+class _Prompts:
+    """The prompts of one request, each accepted by the gateway as a request of its own."""
+
+    sampling: Sampling
+    texts: list[str]  # what an echo repeats
+    streams: list[EventStream] = field(default_factory=list)
+
+    async def close(self) -> None:
+        for stream in self.streams:
+            await stream.aclose()
+
+
+@router.post(
+    "/v1/completions",
+    response_model=Completion,
+    responses={**RESPONSES, 200: {"content": STREAMED, "description": "Continuations; a stream of them on demand."}},
+)
+async def completions(request: Request, body: CompletionRequest) -> Response:
+    """Continue a text as it is, without a chat template."""
+    note_request(request, body, body.metadata, body.stream)
+    prompts = _prompts(body)
+    if body.best_of is not None and body.best_of > (body.n or 1):
+        raise InvalidRequestError("best_of", "best_of above n is not supported: ask for n answers and choose.")
+    if body.suffix and body.echo:
+        raise InvalidRequestError("echo", "A gap that is filled has no beginning to repeat: leave out echo or suffix.")
+    wants_prompt_scores = body.echo and body.logprobs is not None
+    sampling = body.sampling(logprobs=body.logprobs, prompt_logprobs=body.logprobs if wants_prompt_scores else None)
+    begun = _Prompts(sampling, [await _echoed(request, body, prompt) if body.echo else "" for prompt in prompts])
+    try:
+        for number, prompt in enumerate(prompts):
+            begun.streams.append(await begin(request, body.model, prompt, sampling, suffix=f"-{number}"))
+    except BaseException:
+        await begun.close()
+        raise
+    if body.stream:
+        return EventStreamResponse(_streamed(request, body, begun), begun.close)
+    return await _whole(request, body, begun)
+
+
+def _prompts(body: CompletionRequest) -> list[Prompt]:
+    given = body.prompt
+    several: Sequence[Any] = [given] if isinstance(given, str) or (given and isinstance(given[0], int)) else given
+    if not 1 <= len(several) <= _MOST_PROMPTS:
+        raise InvalidRequestError("prompt", f"Give 1 to {_MOST_PROMPTS} prompts, not {len(several)}.")
+    if body.suffix:
+        if not all(isinstance(prompt, str) for prompt in several):
+            raise InvalidRequestError("prompt", "With a suffix the prompt must be a text.")
+        return [Fim(prompt, body.suffix) for prompt in several]
+    return [Continuation(prompt if isinstance(prompt, str) else tuple(prompt)) for prompt in several]
+
+
+async def _echoed(request: Request, body: CompletionRequest, prompt: Prompt) -> str:
+    assert isinstance(prompt, Continuation)
+    if isinstance(prompt.prompt, str):
+        return prompt.prompt
+    gateway = platform_of(request).gateway
+    return await gateway.detokenize(body.model, list(prompt.prompt), exchange_of(request))
+
+
+async def _whole(request: Request, body: CompletionRequest, begun: _Prompts) -> Response:
+    n = begun.sampling.n
+    answers = [Answer(n) for _ in begun.streams]
+
+    async def gather() -> None:
+        for stream, answer in zip(begun.streams, answers, strict=True):
+            async for added in stream:
+                answer.add(added)
+
+    try:
+        await unless_hung_up(request, gather())
+    finally:
+        await begun.close()
+    choices = [choice for answer in answers for choice in answer.choices]
+    if any(choice.finish_reason == "error" for choice in choices):
+        raise AnswerFailedError(INTERNAL_MESSAGE)
+    reply = {
+        "id": exchange_of(request).id,
+        "object": "text_completion",
+        "created": created_now(),
+        "model": body.model,
+        "choices": [_choice(body, begun, index, choice) for index, choice in enumerate(choices)],
+        "usage": usage_body(_sum(answers)),
+    }
+    return Response(json.dumps(reply, ensure_ascii=False), media_type="application/json")
+
+
+def _choice(body: CompletionRequest, begun: _Prompts, index: int, choice: Choice) -> dict[str, Any]:
+    echoed = begun.texts[index // begun.sampling.n]
+    # The scores of the prompt come once, with a prompt's first choice.
+    scores = [*(choice.prompt_scores or ()), *choice.scores]
+    first = _first_token(echoed, choice.prompt_scores or ()) if body.echo and choice.prompt_scores is not None else None
+    return {
+        "index": index,
+        "text": echoed + choice.text,
+        "finish_reason": choice.finish_reason,
+        "logprobs": None if body.logprobs is None else _logprobs(scores, first, len(echoed) if first is None else 0),
+    }
+
+
+def _first_token(echoed: str, scores: Sequence[TokenScore]) -> str:
+    """What the prompt's first token says, which has no score: what is left of the text before the others."""
+    return echoed.removesuffix("".join(score.token for score in scores))
+
+
+def _logprobs(scores: Sequence[TokenScore], first: str | None, offset: int) -> dict[str, Any]:
+    tokens = [*([] if first is None else [first]), *(score.token for score in scores)]
+    offsets = []
+    for token in tokens:
+        offsets.append(offset)
+        offset += len(token)
+    unscored = [] if first is None else [None]
+    return {
+        "tokens": tokens,
+        "token_logprobs": [*unscored, *(score.logprob for score in scores)],
+        "top_logprobs": [*unscored, *({other.token: other.logprob for other in score.top} for score in scores)],
+        "text_offset": offsets,
+    }
+
+
+def _sum(answers: Sequence[Answer]) -> Usage:
+    usages = [answer.usage for answer in answers]
+    return Usage(sum(u.prompt for u in usages), sum(u.cached for u in usages), sum(u.output for u in usages))
+
+
+async def _streamed(request: Request, body: CompletionRequest, begun: _Prompts) -> AsyncIterator[bytes]:
+    head = {
+        "id": exchange_of(request).id,
+        "object": "text_completion",
+        "created": created_now(),
+        "model": body.model,
+    }
+    n, answers = begun.sampling.n, [Answer(begun.sampling.n) for _ in begun.streams]
+    for number, (stream, answer) in enumerate(zip(begun.streams, answers, strict=True)):
+        told: set[int] = set()
+        offsets = [len(begun.texts[number])] * n
+        async for added in stream:
+            answer.add(added)
+            piece = Choice()
+            piece.add(added)
+            text, index = piece.text, added.index
+            logprobs = None if body.logprobs is None else _logprobs(added.scores, None, offsets[index])
+            offsets[index] += sum(len(score.token) for score in added.scores)
+            if index not in told:
+                told.add(index)
+                text = begun.texts[number] + text
+            if not text and logprobs is None and added.finish_reason is None:
+                continue
+            choice = {
+                "index": number * n + index,
+                "text": text,
+                "finish_reason": added.finish_reason,
+                "logprobs": logprobs,
+            }
+            yield event({**head, "choices": [choice]})
+    # With the usage there are choices: a chunk without any breaks some readers.
+    last = {"index": len(answers) * n - 1, "text": "", "finish_reason": answers[-1].choices[-1].finish_reason}
+    yield event({**head, "choices": [{**last, "logprobs": None}], "usage": usage_body(_sum(answers))})
+    yield DONE

@@ -1,0 +1,182 @@
+"""The error model, in one place: every refusal has the shape that la Plateforme's and OpenAI's clients read.
+
+400, 404, 413, 429, 5xx   {"object": "error", "message": …, "type": …, "param": …, "code": …}
+422                       the same, with the fields' places under message.detail
+401                       {"detail": "Unauthorized"}
+
+All carry the correlation id, which also stands in the header and in the server's log.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tramontane.api.platform import exchange_of, platform_of
+from tramontane.api.schemas.common import ErrorBody, InvalidFields, Unauthorized
+from tramontane.errors import (
+    InvalidRequestError,
+    MessageOrderError,
+    ModelNotReadyError,
+    QueueFullError,
+    TramontaneError,
+    UnknownModelError,
+)
+
+# Codes are strings: an integer makes some clients show an empty message.
+_INVALID_MODEL, _MESSAGE_ORDER, _FUNCTION_CALL = "1500", "3230", "3280"
+_RATE_LIMITED, _INTERNAL = "1300", "3000"
+_OF_A_FUNCTION_CALL = re.compile(r"messages\.\d+\.(tool_calls|tool_call_id)")
+
+INTERNAL_MESSAGE = "The server failed to answer this request; its log tells why, under the request's id."
+
+MAX_BODY_BYTES = 32 * 2**20  # two dozen long documents are some 5 MiB
+TOO_LARGE = f"The body is larger than {MAX_BODY_BYTES // 2**20} MiB: send less at once."
+
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    400: {"model": ErrorBody, "description": "The request cannot be served; the message says why."},
+    401: {"model": Unauthorized, "description": "No key, or one that is not known."},
+    403: {"model": ErrorBody, "description": "Known, but not allowed."},
+    404: {"model": ErrorBody, "description": "There is no such model."},
+    413: {"model": ErrorBody, "description": "The body is too large."},
+    422: {"model": InvalidFields, "description": "Fields of a wrong type or range."},
+    429: {"model": ErrorBody, "description": "The queue is full: retry after the seconds in Retry-After."},
+    500: {"model": ErrorBody, "description": "A failure of the server."},
+    503: {"model": ErrorBody, "description": "The model is being loaded, or the server is ending."},
+}
+"""What a route may answer beside its own; for the API's description."""
+
+
+class UnauthorizedError(TramontaneError):
+    """No credential, or one that is not known."""
+
+
+class ForbiddenError(TramontaneError):
+    """A known caller may not do this."""
+
+
+class AnswerFailedError(TramontaneError):
+    """The engine could not finish an answer; why is in the log."""
+
+
+class HungUpError(Exception):
+    """The client is gone: there is nobody left to answer."""
+
+
+def error_response(
+    status: int,
+    message: str | dict[str, Any],
+    kind: str,
+    correlation_id: str,
+    *,
+    param: str | None = None,
+    code: str | None = None,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    """An error as clients read it."""
+    body = {"object": "error", "message": message, "type": kind, "param": param, "code": code}
+    return _json(status, {**body, "correlation_id": correlation_id}, headers)
+
+
+def _json(status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
+    # A client's own half surrogates come back in messages: escaped, they harm nobody.
+    return Response(json.dumps(body), status, headers, "application/json")
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Gives every exception that a route may raise its shape."""
+    app.add_exception_handler(TramontaneError, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid_fields)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(HungUpError, _hung_up)
+    app.add_exception_handler(Exception, _failed)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    exchange_id, message = exchange_of(request).id, str(error)
+    match error:
+        case UnauthorizedError():
+            body = {"detail": "Unauthorized", "correlation_id": exchange_id}
+            return _json(401, body, {"www-authenticate": "Bearer"})
+        case ForbiddenError():
+            return error_response(403, message, "forbidden", exchange_id)
+        case UnknownModelError():
+            return error_response(404, message, "invalid_model", exchange_id, param="model", code=_INVALID_MODEL)
+        case InvalidRequestError():
+            kind, code = _kind_and_code(error)
+            return error_response(400, message, kind, exchange_id, param=error.field, code=code)
+        case QueueFullError():
+            wait = {"retry-after": str(_seconds_to_wait(request))}
+            return error_response(429, message, "rate_limited", exchange_id, code=_RATE_LIMITED, headers=wait)
+        case ModelNotReadyError():
+            return error_response(503, message, "model_not_ready", exchange_id, headers={"retry-after": "5"})
+        case AnswerFailedError():
+            return error_response(500, message, "internal_server_error", exchange_id, code=_INTERNAL)
+    return await _failed(request, error)
+
+
+def _kind_and_code(error: InvalidRequestError) -> tuple[str, str | None]:
+    if _OF_A_FUNCTION_CALL.match(error.field):
+        return "invalid_function_call", _FUNCTION_CALL
+    if isinstance(error, MessageOrderError):
+        return "invalid_request_message_order", _MESSAGE_ORDER
+    return "invalid_request_error", None
+
+
+def _seconds_to_wait(request: Request) -> int:
+    return platform_of(request).metrics.seconds_until_room()
+
+
+async def _invalid_fields(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    exchange_id, entries = exchange_of(request).id, error.errors()
+    if entries and entries[0]["type"] == "json_invalid":
+        where, reason = entries[0]["loc"][-1], entries[0].get("ctx", {}).get("error", "")
+        message = f"The body is not JSON: {str(reason).rstrip('.')}, at character {where}."
+        return error_response(400, message, "invalid_request_error", exchange_id)
+    message_body = {"detail": [_entry(entry) for entry in entries]}
+    return error_response(422, message_body, "invalid_request_error", exchange_id)
+
+
+def _entry(entry: dict[str, Any]) -> dict[str, Any]:
+    """Where and what; the input itself is left out where it is not short, and never comes from another request."""
+    shown: dict[str, Any] = {"type": entry["type"], "loc": list(entry["loc"]), "msg": entry["msg"]}
+    given = entry.get("input")
+    if isinstance(given, str | int | None) and len(str(given)) <= 100:
+        shown["input"] = given
+    elif isinstance(given, float):
+        shown["input"] = given if math.isfinite(given) else str(given)
+    return shown
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    """What the framework refuses by itself: an unknown path, a wrong method, a body that cannot be parsed."""
+    assert isinstance(error, HTTPException)
+    exchange_id, path = exchange_of(request).id, request.url.path
+    messages = {
+        404: f"There is nothing at {path[:200]}.",
+        405: f"{path[:200]} does not take {request.method}.",
+        413: TOO_LARGE,
+        400: "The body cannot be read as JSON: it is nested too deeply, or holds a number of too many digits.",
+    }
+    message = messages.get(error.status_code, str(error.detail))
+    headers = dict(error.headers or {})
+    return error_response(error.status_code, message, "invalid_request_error", exchange_id, headers=headers)
+
+
+async def _hung_up(request: Request, error: Exception) -> Response:
+    return Response(status_code=499)  # nobody reads it; the log does
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    exchange = exchange_of(request)
+    exchange.failure = type(error).__name__
+    return error_response(500, INTERNAL_MESSAGE, "internal_server_error", exchange.id, code=_INTERNAL)

@@ -1,0 +1,68 @@
+"""GET /v1/models, GET and DELETE /v1/models/{id}."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter
+from starlette.requests import Request
+
+from tramontane.api.authentication import AuthenticatedRoute
+from tramontane.api.errors import RESPONSES, ForbiddenError
+from tramontane.api.platform import platform_of, principal_of
+from tramontane.api.schemas.models import Capabilities, Card, CardList, Deleted
+from tramontane.errors import InvalidRequestError, UnknownModelError
+from tramontane.gateway.cards import ModelCard
+from tramontane.gateway.requests import DEFAULT_TEMPERATURE
+
+router = APIRouter(route_class=AuthenticatedRoute, tags=["models"], responses=RESPONSES)
+
+
+@router.get("/v1/models")
+async def list_models(request: Request) -> CardList:
+    """The models that are served here."""
+    return CardList(object="list", data=[_card(card) for card in platform_of(request).gateway.cards()])
+
+
+# Names hold slashes, and clients send them unescaped.
+@router.get("/v1/models/{model_id:path}")
+async def get_model(request: Request, model_id: str) -> Card:
+    """The card of one model."""
+    return _card(platform_of(request).gateway.card(model_id))
+
+
+@router.delete("/v1/models/{model_id:path}")
+async def delete_model(request: Request, model_id: str) -> Deleted:
+    """Delete the files of a model that was pulled to this machine and is not served now."""
+    platform, principal = platform_of(request), principal_of(request)
+    if principal.role not in ("owner", "admin"):
+        raise ForbiddenError("Only owners and admins delete models.")
+    if any(card.name == model_id for card in platform.gateway.cards()):
+        raise InvalidRequestError("model_id", f"{model_id!r} is being served: start the server without it first.")
+    if platform.store is None or platform.store.find(model_id) is None:
+        raise UnknownModelError(f"No model {model_id[:200]!r} was pulled to this machine.")
+    await asyncio.to_thread(platform.store.delete, model_id)
+    return Deleted(id=model_id, object="model", deleted=True)
+
+
+def _card(card: ModelCard) -> Card:
+    return Card(
+        id=card.name,
+        created=card.created,
+        owned_by=card.owned_by,
+        name=card.name,
+        description=card.description,
+        max_context_length=card.max_context,
+        capabilities=Capabilities(
+            completion_chat=card.chat,
+            completion_fim=card.fim,
+            function_calling=card.tools,
+            reasoning=card.thinking,
+        ),
+        default_model_temperature=DEFAULT_TEMPERATURE,
+        parameters=card.num_parameters,
+        quantization=card.quantization,
+        embedding_pooling=card.pooling,
+        tokenizer=card.tokenizer,
+        state=card.state,
+    )

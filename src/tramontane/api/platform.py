@@ -1,0 +1,43 @@
+"""What every route works with: the rooms of one running server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import cast
+
+from starlette.requests import Request
+
+from tramontane.accounts.authenticator import Authenticator
+from tramontane.accounts.principal import Principal
+from tramontane.catalogue.store import ModelStore
+from tramontane.gateway.exchange import Exchange
+from tramontane.gateway.gateway import Gateway
+from tramontane.gateway.metrics import Metrics
+from tramontane.storage.database import Database
+
+
+@dataclass
+class Platform:
+    """One server's state."""
+
+    database: Database
+    authenticator: Authenticator
+    gateway: Gateway
+    metrics: Metrics = field(default_factory=Metrics)
+    store: ModelStore | None = None  # None: models cannot be deleted through the API
+    draining: bool = False  # set once the server has been asked to end: nothing new begins
+
+
+def platform_of(request: Request) -> Platform:
+    """The server's state."""
+    return cast(Platform, request.app.state.platform)
+
+
+def exchange_of(request: Request) -> Exchange:
+    """The record of this request."""
+    return cast(Exchange, request.scope["state"]["exchange"])
+
+
+def principal_of(request: Request) -> Principal:
+    """Who asks; set by `AuthenticatedRoute` before anything of the body is read."""
+    return cast(Principal, request.scope["state"]["principal"])

@@ -1,0 +1,67 @@
+"""Which servers of this user run: each announces itself in `home/run/<pid>.json`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """A server of this user; `started` is the kernel's start time of the process, since process ids come again."""
+
+    pid: int
+    started: int
+    url: str
+    models: tuple[str, ...]
+
+
+@contextmanager
+def announce(home: Path, url: str, models: Sequence[str]) -> Iterator[None]:
+    """Within this context others of the same user see that this process serves `models` at `url`."""
+    pid = os.getpid()
+    folder, server = home / "run", RunningServer(pid, _start_time(pid) or 0, url, tuple(models))
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path, draft = folder / f"{pid}.json", folder / f".{pid}.draft"
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        json.dump(asdict(server), file)
+    draft.rename(path)  # nobody reads half a record
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def running_servers(home: Path) -> list[RunningServer]:
+    """The servers that run, by process id. Records of processes that were killed are removed."""
+    servers = []
+    for path in (home / "run").glob("*.json"):
+        server = _read(path)
+        if server is not None and _start_time(server.pid) == server.started:
+            servers.append(server)
+        else:
+            path.unlink(missing_ok=True)
+    return sorted(servers, key=lambda server: server.pid)
+
+
+def _read(path: Path) -> RunningServer | None:
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        return RunningServer(int(fields["pid"]), int(fields["started"]), str(fields["url"]), tuple(fields["models"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _start_time(pid: int) -> int | None:
+    """When a process started, in clock ticks since the machine did; None when it is gone (see proc(5), `stat`)."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()  # the command's name, in brackets, may hold anything
+    return None if fields[0] in "ZX" else int(fields[19])

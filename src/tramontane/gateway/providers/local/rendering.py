@@ -1,0 +1,142 @@
+"""A generation as the engine's request: tokens, sampling parameters, and the grammar that the answer must follow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from tramontane.engine.grammar import ANY_OBJECT, Grammar, JsonSchema
+from tramontane.engine.quotes import REFUSALS, Quotes
+from tramontane.engine.request import Request, SamplingParams
+from tramontane.engine.tool_grammar import ToolGrammar
+from tramontane.errors import InvalidRequestError
+from tramontane.gateway.requests import Chat, Continuation, Fim, Generation, Prompt, Sampling
+from tramontane.tokenizer.chat import render_chat
+from tramontane.tokenizer.documents import Document, parse_documents, render_documents
+from tramontane.tokenizer.fim import encode_fim
+from tramontane.tokenizer.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedPrompt:
+    """A prompt as the model sees it, and what is needed to read the answer."""
+
+    tokens: Sequence[int]
+    prefix: str = ""  # the beginning of the answer that the client wrote
+    in_thinking: bool = False
+    continues_text: bool = False
+    grammar: Grammar | None = None
+    documents: tuple[Document, ...] = ()  # that the answer quotes
+    notes: list[str] = field(default_factory=list)
+
+
+def render_prompt(tokenizer: Tokenizer, prompt: Prompt) -> RenderedPrompt:
+    """Raises InvalidRequestError with the path of the field that was wrong."""
+    match prompt:
+        case Fim():
+            return RenderedPrompt(encode_fim(tokenizer, prompt.prompt, prompt.suffix), continues_text=True)
+        case Continuation():
+            given = prompt.prompt
+            tokens = tokenizer.encode(given, bos=True) if isinstance(given, str) else given
+            return RenderedPrompt(tokens, continues_text=len(given) > 0)
+        case Chat():
+            return _render_chat(tokenizer, prompt)
+
+
+def engine_request(tokenizer: Tokenizer, generation: Generation, rendered: RenderedPrompt) -> Request:
+    """The engine's request for a rendered prompt."""
+    begun = tokenizer.encode(rendered.prefix) if rendered.grammar is not None and rendered.prefix else []
+    return Request(
+        id=generation.id,
+        prompt=rendered.tokens,
+        sampling=_sampling(generation.sampling),
+        grammar=rendered.grammar,
+        salt=generation.salt,
+        continues_text=rendered.continues_text,
+        begun=begun,
+    )
+
+
+def _sampling(sampling: Sampling) -> SamplingParams:
+    return SamplingParams(**{field.name: getattr(sampling, field.name) for field in fields(sampling)})
+
+
+def _render_chat(tokenizer: Tokenizer, chat: Chat) -> RenderedPrompt:
+    messages, documents = _with_documents(chat)
+    rendered = render_chat(
+        tokenizer,
+        messages,
+        tools=chat.tools,
+        reasoning_effort=chat.reasoning_effort,
+        response_format=chat.format.shown,
+    )
+    return RenderedPrompt(
+        rendered.tokens,
+        prefix=rendered.prefix or "",
+        in_thinking=rendered.in_thinking,
+        continues_text=bool(rendered.prefix),
+        grammar=_grammar(tokenizer, chat, documents),
+        documents=documents,
+        notes=rendered.notes,
+    )
+
+
+def _grammar(tokenizer: Tokenizer, chat: Chat, documents: tuple[Document, ...]) -> Grammar | None:
+    kind = chat.format.kind
+    schema = dict(chat.format.schema or ANY_OBJECT) if kind == "json" else None
+    if kind == "quotes":
+        if chat.tools and chat.tool_choice != "none":
+            raise InvalidRequestError("tools", "An answer of quotes calls no tools: leave out the tools.")
+        texts = tuple(document.text for document in documents)
+        languages = tuple(REFUSALS) if chat.format.languages is None else chat.format.languages
+        return Quotes(texts, free_text=chat.format.free_text, languages=languages)
+    if chat.tools:
+        return ToolGrammar([dict(tool) for tool in chat.tools], chat.tool_choice, chat.parallel_tool_calls, schema)
+    return None if schema is None else JsonSchema(schema, thinks=chat.reasoning_effort != "none")
+
+
+# ── documents ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _with_documents(chat: Chat) -> tuple[Sequence[Mapping[str, Any]], tuple[Document, ...]]:
+    """The messages with the request's documents before the last question, and the documents to quote from."""
+    quotes = chat.format.kind == "quotes"
+    if chat.documents:
+        return _insert(chat.messages, chat.documents), chat.documents if quotes else ()
+    if not quotes:
+        return chat.messages, ()
+    for message in reversed(chat.messages):
+        found, _ = parse_documents(_text_of(message)) if _is_user(message) else ([], "")
+        if found:
+            return chat.messages, tuple(found)
+    raise InvalidRequestError(
+        "documents",
+        "Quotes need documents: give the field `documents`, or begin a user's message with `[1] …` and so on.",
+    )
+
+
+def _insert(messages: Sequence[Mapping[str, Any]], documents: Sequence[Document]) -> list[Mapping[str, Any]]:
+    places = [index for index, message in enumerate(messages) if _is_user(message)]
+    if not places:
+        raise InvalidRequestError("messages", "Documents stand before a user's question: send a user message.")
+    asked = messages[places[-1]]
+    content = render_documents(documents, _text_of(asked))
+    return [*messages[: places[-1]], {**asked, "content": content}, *messages[places[-1] + 1 :]]
+
+
+def _is_user(message: Any) -> bool:
+    return isinstance(message, Mapping) and message.get("role") == "user"
+
+
+def _text_of(message: Mapping[str, Any]) -> str:
+    """A user's text; raises InvalidRequestError where there is something else in it."""
+    content = message.get("content")
+    if isinstance(content, str) or content is None:
+        return content or ""
+    texts: list[str] = []
+    for chunk in content:
+        if not isinstance(chunk, Mapping) or not isinstance(chunk.get("text"), str):
+            raise InvalidRequestError("messages", "Beside documents a user's message holds text only.")
+        texts.append(chunk["text"])
+    return "\n\n".join(texts)

@@ -1,0 +1,1 @@
+"""The database: sessions, schema, and the folder where data lives."""

@@ -1,0 +1,98 @@
+"""Keys: made, registered, revoked."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from sqlalchemy import select
+
+from tests.storage.places import Place
+from tramontane.accounts.authenticator import Authenticator
+from tramontane.accounts.errors import AccountError
+from tramontane.accounts.first_start import prepare_accounts
+from tramontane.accounts.keys import create_key, register_key, revoke_key
+from tramontane.accounts.secrets import Secret
+from tramontane.accounts.tables import ApiKey, Organisation, Workspace
+from tramontane.storage.database import Database
+
+CHOSEN = Secret("a-key-that-I-chose")
+
+
+def test_a_key_works_until_it_is_revoked_by_its_own_workspace(place: Place) -> None:
+    async def scenario(db: Database) -> None:
+        first = (await prepare_accounts(db, None)).new_key
+        assert first is not None
+        owner = await Authenticator(db).by_key(first.reveal())
+        assert owner is not None
+        async with db.write() as session:
+            key = await create_key(session, owner.workspace_id, owner.user_id, "laptop")
+            organisation = Organisation(name="Neighbour")
+            session.add(organisation)
+            await session.flush()
+            session.add(neighbour := Workspace(name="Theirs", organisation_id=organisation.id))
+        made = await Authenticator(db).by_key(key.reveal())
+        assert made is not None
+        assert (made.workspace_id, made.user_id, made.credential_name) == (owner.workspace_id, owner.user_id, "laptop")
+        async with db.write() as session:
+            assert not await revoke_key(session, neighbour.id, made.credential_id)
+            assert await revoke_key(session, owner.workspace_id, made.credential_id)
+            assert not await revoke_key(session, owner.workspace_id, made.credential_id)
+        assert await Authenticator(db).by_key(key.reveal()) is None
+        assert await Authenticator(db).by_key(first.reveal()) is not None
+
+    place.run(scenario)
+
+
+def test_a_key_that_cannot_serve_is_refused_unseen(place: Place) -> None:
+    texts = ["tiny", "fifteen-letters", "a key with some blanks", "a-key-with-a-newline\n", "clé-très-française"]
+
+    async def scenario(db: Database) -> None:
+        await prepare_accounts(db, None)
+        for text in texts:
+            with pytest.raises(AccountError, match="choose") as refusal:
+                async with db.write() as session:
+                    await register_key(session, Secret(text))
+            assert text not in str(refusal.value)
+
+    place.run(scenario)
+
+
+def test_a_revoked_key_is_not_registered_again(place: Place) -> None:
+    async def scenario(db: Database) -> None:
+        await prepare_accounts(db, CHOSEN)
+        principal = await Authenticator(db).by_key(CHOSEN.reveal())
+        assert principal is not None
+        async with db.write() as session:
+            await revoke_key(session, principal.workspace_id, principal.credential_id)
+        with pytest.raises(AccountError, match="was revoked: choose another"):
+            await prepare_accounts(db, CHOSEN)
+
+    place.run(scenario)
+
+
+def test_a_key_registered_many_times_at_once_is_one_key(place: Place) -> None:
+    async def register(db: Database) -> None:
+        async with db.write() as session:
+            await register_key(session, CHOSEN)
+
+    async def scenario(db: Database) -> None:
+        await prepare_accounts(db, None)
+        other = place.open()
+        await asyncio.gather(*(register(each) for each in (db, other) for _ in range(6)))
+        await other.close()
+        async with db.read() as session:
+            names = (await session.scalars(select(ApiKey.name))).all()
+        assert sorted(names) == ["First key", "TRAMONTANE_API_KEY"]
+
+    place.run(scenario)
+
+
+def test_there_is_no_key_before_the_first_start(place: Place) -> None:
+    async def scenario(db: Database) -> None:
+        assert await Authenticator(db).by_key(CHOSEN.reveal()) is None
+        with pytest.raises(AccountError, match="start the server once"):
+            async with db.write() as session:
+                await register_key(session, CHOSEN)
+
+    place.run(scenario)
