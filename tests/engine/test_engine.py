@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from typing import Any
 
 import pytest
@@ -556,6 +557,31 @@ def test_a_grammar_binds_its_own_request_only(spm: Tokenizer, speaker: Transform
         assert digits.isdigit()
         assert (len(digits), len(letters)) == (3, 5)
     assert answers["bound", 0].text != answers["bound", 1].text
+
+
+def test_an_answer_that_was_begun_goes_on_in_its_grammar(spm: Tokenizer, speaker: Transformer) -> None:
+    engine, begun = Engine(speaker, spm, make_config(speaker)), spm.encode("123-a")
+    request = Request(
+        "r", spm.encode("Le vent 123-a", bos=True), SamplingParams(seed=1), grammar=Regex("[0-9]{3}-[a-z]{5}")
+    )
+    request.begun, request.continues_text = begun, True
+    text = run(engine, request)["r", 0].text
+    assert re.fullmatch("[a-z]{4}", text)
+    request.begun = spm.encode("12a")
+    with pytest.raises(InvalidRequestError, match="begins with this prefix") as refused:
+        engine.submit(request)
+    assert refused.value.field == "prefix"
+
+
+def test_how_long_a_request_waited_is_told(spm: Tokenizer, speaker: Transformer) -> None:
+    engine = Engine(speaker, spm, make_config(speaker, max_sequences=1))
+    answers = run(engine, Request("first", [1, 2], greedy(20)), Request("second", [3, 4], greedy(2)))
+    first, second = (answers[name, 0].last for name in ("first", "second"))
+    assert first is not None
+    assert second is not None
+    assert first.usage is not None
+    assert second.usage is not None
+    assert 0 <= first.usage.queue_seconds < second.usage.queue_seconds
 
 
 # ── the oracle itself ───────────────────────────────────────────────────────────────────────────────────────────────

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.tiny import (
     MODELS,
+    VOCAB,
     Answer,
     Answers,
     add_outputs,
@@ -41,6 +43,7 @@ class Ask:
     salt: str
     wait: int  # steps after the one before it
     patience: int | None  # steps after which it is cancelled
+    hint: int | None  # its answer is predicted, more or less well; this tells how
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,7 @@ def scenarios(draw: st.DrawFn, always_greedy: bool = True, kinds: tuple[str, ...
                 salt=draw(st.sampled_from(["", "", "", "b"])),
                 wait=draw(st.integers(0, 4)),
                 patience=draw(st.none() | st.none() | st.integers(0, 12)),
+                hint=draw(st.none() | st.none() | st.integers(0, 5)),
             )
         )
     return Scenario(
@@ -110,6 +114,20 @@ def alone(kind: str, ask: Ask) -> Answers:
         model = tiny_model(kind)
         _ALONE[key] = run(Engine(model, config=make_config(model)), Request("only", ask.prompt, ask.sampling))
     return _ALONE[key]
+
+
+def prediction(kind: str, ask: Ask) -> list[int]:
+    """What a caller may expect of the answer: some of it right, some left out, some made up."""
+    if ask.hint is None:
+        return []
+    rng, tokens = random.Random(ask.hint), []
+    for token in alone(kind, ask)["only", 0].tokens:
+        match rng.choice(["right"] * (1 + 2 * ask.hint) + ["left out", "made up"]):
+            case "right":
+                tokens.append(token)
+            case "made up":
+                tokens += [rng.randrange(VOCAB), token]
+    return tokens
 
 
 def engine_of(scenario: Scenario) -> Engine:
@@ -138,7 +156,8 @@ def play(engine: Engine, scenario: Scenario) -> tuple[Answers, set[str]]:
     for step in range(at + 1):
         for number in comes.get(step, []):
             ask = scenario.asks[number]
-            engine.submit(Request(str(number), ask.prompt, ask.sampling, salt=ask.salt))
+            hint = prediction(scenario.kind, ask)
+            engine.submit(Request(str(number), ask.prompt, ask.sampling, salt=ask.salt, prediction=hint))
         cancelled |= leave(engine, leaves.pop(step, []))
         add_outputs(answers, engine.step())
         engine.check()
@@ -225,17 +244,21 @@ def test_any_request_gets_what_it_would_get_alone(scenario: Scenario) -> None:
 
 def test_the_scenarios_reach_what_they_are_for() -> None:
     """A property that no example comes near proves nothing: the same scenarios do preempt, and share prefixes."""
-    reached = {"preemptions": 0, "hits": 0, "cancelled": 0}
+    reached = {"preemptions": 0, "hits": 0, "cancelled": 0, "guessed": 0, "missed": 0}
 
-    @settings(FAST, max_examples=40, database=None, derandomize=True)
+    @settings(FAST, max_examples=100, database=None, derandomize=True)
     @given(scenarios())
     def play_some(scenario: Scenario) -> None:
         engine = engine_of(scenario)
         reached["cancelled"] += len(play(engine, scenario)[1])
         reached["preemptions"] += engine.metrics.num_preemptions
         reached["hits"] += engine.metrics.prefix_cache_hits
+        reached["guessed"] += engine.metrics.predictions_accepted
+        reached["missed"] += engine.metrics.predictions_rejected
 
     play_some()
     assert reached["preemptions"] >= 10
     assert reached["hits"] >= 50
     assert reached["cancelled"] >= 5
+    assert reached["guessed"] >= 100
+    assert reached["missed"] >= 50

@@ -249,3 +249,20 @@ def test_masks_over_logits() -> None:
     one = torch.zeros(3, 70)
     apply_bitmask(one, bitmask, rows=[2])
     assert torch.isfinite(one).sum(1).tolist() == [70, 70, 66]
+
+
+@pytest.mark.parametrize("name", ["written-v13", "written-v15"])
+def test_thoughts_may_come_before_json_where_the_template_has_them(name: str) -> None:
+    tokenizer, _ = compiler(name)
+    begin, end = tokenizer.control_id("[THINK]"), tokenizer.control_id("[/THINK]")
+    assert begin is not None
+    assert end is not None
+    thought = [begin, *tokenizer.encode('Hm, {"a" or not?'), end, *tokenizer.encode('{"a": 1}')]
+    assert accepts(name, JsonSchema({"type": "object"}, thinks=True), thought)
+    assert accepts(name, JsonSchema({"type": "object"}, thinks=True), '{"a": 1}')
+    assert not accepts(name, JsonSchema({"type": "object"}), thought)
+
+
+def test_without_a_form_for_thoughts_json_stands_alone() -> None:
+    assert accepts("spm-v3", JsonSchema({"type": "object"}, thinks=True), '{"a": 1}')
+    assert not accepts("spm-v3", JsonSchema({"type": "object"}, thinks=True), 'Hm. {"a": 1}')

@@ -42,7 +42,7 @@ class Desk:
         for chunk in chunks:
             covered = chunk.sequence.num_computed + chunk.num_tokens
             assert all(len(table) * BLOCK_SIZE >= covered for table in chunk.sequence.tables)
-            self.scheduler.settle(chunk)
+            self.scheduler.settle(chunk.sequence, chunk.num_tokens)
             if chunk.sequence.remaining == 0:
                 chunk.sequence.tokens.append(0)
         self.scheduler.check()
@@ -57,7 +57,7 @@ def desk(
     pool = BlockPool(num_blocks, prefixes)
     groups = [LayerGroup(window, (layer,)) for layer, window in enumerate(windows)]
     scheduler = Scheduler(
-        groups, pool, prefixes, pacer, metrics, max_sequences=max_sequences, max_queue=max_queue
+        groups, pool, prefixes, pacer, metrics, max_sequences=max_sequences, max_queue=max_queue, max_context=10_000
     )  # fmt: skip
     return Desk(scheduler, pool, pacer, metrics, len(windows))
 
@@ -97,7 +97,7 @@ def test_chunks_say_what_is_prompt_and_what_is_answer() -> None:
         chunks = one.scheduler.schedule()
         assert chunks == [Chunk(decoding, 1, is_prompt=False), Chunk(prompt, 1, is_prompt=is_prompt)]
         for chunk in chunks:
-            one.scheduler.settle(chunk)
+            one.scheduler.settle(chunk.sequence, chunk.num_tokens)
             if chunk.sequence.remaining == 0:
                 chunk.sequence.tokens.append(0)
 

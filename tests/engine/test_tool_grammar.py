@@ -197,3 +197,17 @@ def test_v1_has_no_tool_calls() -> None:
     with pytest.raises(InvalidRequestError, match="no form for tool calls"):
         grammars.compile(ToolGrammar(TOOLS))
     assert accepts("spm-v1", ToolGrammar(TOOLS, "none"), tokenizer.encode("text"))
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_with_a_schema_an_answer_is_a_call_or_json_that_follows_it(name: str) -> None:
+    tokenizer, _ = compiler(name)
+    grammar = ToolGrammar(TOOLS, "auto", schema=LIST)
+    assert accepts(name, grammar, encoded(tokenizer, ("now", {})))
+    assert accepts(name, grammar, '{"k": [1, 2]}')
+    assert not accepts(name, grammar, '{"k": "one"}')
+    assert not accepts(name, grammar, "It is late.")
+    assert not grammar.has_free_text
+    alone = ToolGrammar(TOOLS, "none", schema=LIST)
+    assert accepts(name, alone, '{"k": []}')
+    assert not accepts(name, alone, encoded(tokenizer, ("now", {})))

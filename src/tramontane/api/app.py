@@ -16,7 +16,7 @@ from tramontane.api.platform import Platform
 OPEN_ROUTES = frozenset({"/health", "/ready", "/", "/docs", "/assets/{name}", "/sign-in"})
 """What answers without a credential; a test holds every other route to the contrary."""
 
-_ROUTERS = (
+ROUTERS = (
     chat.router,
     fim.router,
     completions.router,
@@ -44,6 +44,6 @@ def create_routes(platform: Platform) -> FastAPI:
     app = FastAPI(title="Tramontane", version=tramontane.__version__, **options)
     app.state.platform = platform
     install_error_handlers(app)
-    for router in _ROUTERS:
+    for router in ROUTERS:
         app.include_router(router)
     return app

@@ -84,6 +84,7 @@ def chat_prompt(body: ChatRequest) -> Chat:
         parallel_tool_calls=body.parallel_tool_calls is not False,
         format=AnswerFormat() if body.response_format is None else body.response_format.neutral(),
         documents=tuple(Document(d.text, title=d.title, id=d.id) for d in body.documents or []),
+        prediction="" if body.prediction is None else body.prediction.text,
         reasoning_effort=body.reasoning_effort,
         thinks=body.prompt_mode == "reasoning",
     )

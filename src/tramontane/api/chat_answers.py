@@ -7,7 +7,6 @@ whole in one chunk; after an error the stream ends with the reason `error`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 from starlette.responses import Response
 
 from tramontane.api.generation import created_now, logprobs_body, usage_body
-from tramontane.api.streams import DONE, event
+from tramontane.api.streams import DONE, event, json_response
 from tramontane.gateway.answers import Answer, Choice, Event, EventStream, Quote, joined
 from tramontane.tokenizer.tool_calls import Part, Text, Thinking, ToolCall
 
@@ -42,7 +41,7 @@ def whole_chat(shown: Shown, answer: Answer) -> Response:
         "choices": [_choice(shown, index, choice) for index, choice in enumerate(answer.choices)],
         "usage": usage_body(answer.usage),
     }
-    return Response(json.dumps(body, ensure_ascii=False), media_type="application/json")
+    return json_response(body)
 
 
 def _choice(shown: Shown, index: int, choice: Choice) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,10 +16,11 @@ from tramontane.api.errors import INTERNAL_MESSAGE, RESPONSES, AnswerFailedError
 from tramontane.api.generation import begin, created_now, note_request, usage_body
 from tramontane.api.platform import exchange_of, platform_of
 from tramontane.api.schemas.completions import Completion, CompletionRequest
-from tramontane.api.streams import DONE, EventStreamResponse, event, unless_hung_up
+from tramontane.api.streams import DONE, EventStreamResponse, event, json_response, unless_hung_up
 from tramontane.errors import InvalidRequestError
-from tramontane.gateway.answers import Answer, Choice, EventStream, TokenScore, Usage
+from tramontane.gateway.answers import Answer, Choice, Event, EventStream, TokenScore, Usage
 from tramontane.gateway.requests import Continuation, Fim, Prompt, Sampling
+from tramontane.tokenizer.tool_calls import Text
 
 router = APIRouter(route_class=AuthenticatedRoute, tags=["completion"])
 
@@ -33,6 +33,8 @@ class _Prompts:
 
     sampling: Sampling
     texts: list[str]  # what an echo repeats
+    # An echo's first token has no score. Of a text it is <s>, which is not shown; of given tokens it is one to show.
+    unscored: list[str | None]
     streams: list[EventStream] = field(default_factory=list)
 
     async def close(self) -> None:
@@ -55,7 +57,8 @@ async def completions(request: Request, body: CompletionRequest) -> Response:
         raise InvalidRequestError("echo", "A gap that is filled has no beginning to repeat: leave out echo or suffix.")
     wants_prompt_scores = body.echo and body.logprobs is not None
     sampling = body.sampling(logprobs=body.logprobs, prompt_logprobs=body.logprobs if wants_prompt_scores else None)
-    begun = _Prompts(sampling, [await _echoed(request, body, prompt) if body.echo else "" for prompt in prompts])
+    echoed = [await _echoed(request, body, prompt) if body.echo else ("", None) for prompt in prompts]
+    begun = _Prompts(sampling, [text for text, _ in echoed], [first for _, first in echoed])
     try:
         for number, prompt in enumerate(prompts):
             begun.streams.append(await begin(request, body.model, prompt, sampling, suffix=f"-{number}"))
@@ -79,12 +82,15 @@ def _prompts(body: CompletionRequest) -> list[Prompt]:
     return [Continuation(prompt if isinstance(prompt, str) else tuple(prompt)) for prompt in several]
 
 
-async def _echoed(request: Request, body: CompletionRequest, prompt: Prompt) -> str:
+async def _echoed(request: Request, body: CompletionRequest, prompt: Prompt) -> tuple[str, str | None]:
+    """The prompt as text, and the text of its first token where tokens were given."""
     assert isinstance(prompt, Continuation)
     if isinstance(prompt.prompt, str):
-        return prompt.prompt
-    gateway = platform_of(request).gateway
-    return await gateway.detokenize(body.model, list(prompt.prompt), exchange_of(request))
+        return prompt.prompt, None
+    gateway, exchange = platform_of(request).gateway, exchange_of(request)
+    tokens = list(prompt.prompt)
+    whole = await gateway.detokenize(body.model, tokens, exchange)
+    return whole, await gateway.detokenize(body.model, tokens[:1], exchange)
 
 
 async def _whole(request: Request, body: CompletionRequest, begun: _Prompts) -> Response:
@@ -108,28 +114,29 @@ async def _whole(request: Request, body: CompletionRequest, begun: _Prompts) -> 
         "object": "text_completion",
         "created": created_now(),
         "model": body.model,
-        "choices": [_choice(body, begun, index, choice) for index, choice in enumerate(choices)],
+        "choices": [_choice(body, begun, choices, index) for index in range(len(choices))],
         "usage": usage_body(_sum(answers)),
     }
-    return Response(json.dumps(reply, ensure_ascii=False), media_type="application/json")
+    return json_response(reply)
 
 
-def _choice(body: CompletionRequest, begun: _Prompts, index: int, choice: Choice) -> dict[str, Any]:
-    echoed = begun.texts[index // begun.sampling.n]
-    # The scores of the prompt come once, with a prompt's first choice.
-    scores = [*(choice.prompt_scores or ()), *choice.scores]
-    first = _first_token(echoed, choice.prompt_scores or ()) if body.echo and choice.prompt_scores is not None else None
+def _choice(body: CompletionRequest, begun: _Prompts, choices: Sequence[Choice], index: int) -> dict[str, Any]:
+    choice = choices[index]
+    number, of_prompt = index // begun.sampling.n, index % begun.sampling.n
+    echoed = begun.texts[number]
+    logprobs = None
+    if body.logprobs is not None and body.echo:
+        # Every choice repeats the prompt; its scores come once, with the first.
+        of_first = choices[index - of_prompt].prompt_scores or ()
+        logprobs = _logprobs([*of_first, *choice.scores], begun.unscored[number], 0)
+    elif body.logprobs is not None:
+        logprobs = _logprobs(choice.scores, None, 0)
     return {
         "index": index,
         "text": echoed + choice.text,
         "finish_reason": choice.finish_reason,
-        "logprobs": None if body.logprobs is None else _logprobs(scores, first, len(echoed) if first is None else 0),
+        "logprobs": logprobs,
     }
-
-
-def _first_token(echoed: str, scores: Sequence[TokenScore]) -> str:
-    """What the prompt's first token says, which has no score: what is left of the text before the others."""
-    return echoed.removesuffix("".join(score.token for score in scores))
 
 
 def _logprobs(scores: Sequence[TokenScore], first: str | None, offset: int) -> dict[str, Any]:
@@ -161,28 +168,40 @@ async def _streamed(request: Request, body: CompletionRequest, begun: _Prompts) 
     }
     n, answers = begun.sampling.n, [Answer(begun.sampling.n) for _ in begun.streams]
     for number, (stream, answer) in enumerate(zip(begun.streams, answers, strict=True)):
-        told: set[int] = set()
-        offsets = [len(begun.texts[number])] * n
+        choices = [_StreamedChoice(body, begun, number, index) for index in range(n)]
         async for added in stream:
             answer.add(added)
-            piece = Choice()
-            piece.add(added)
-            text, index = piece.text, added.index
-            logprobs = None if body.logprobs is None else _logprobs(added.scores, None, offsets[index])
-            offsets[index] += sum(len(score.token) for score in added.scores)
-            if index not in told:
-                told.add(index)
-                text = begun.texts[number] + text
-            if not text and logprobs is None and added.finish_reason is None:
-                continue
-            choice = {
-                "index": number * n + index,
-                "text": text,
-                "finish_reason": added.finish_reason,
-                "logprobs": logprobs,
-            }
-            yield event({**head, "choices": [choice]})
+            choice = choices[added.index].read(added)
+            if choice is not None:
+                yield event({**head, "choices": [choice]})
     # With the usage there are choices: a chunk without any breaks some readers.
     last = {"index": len(answers) * n - 1, "text": "", "finish_reason": answers[-1].choices[-1].finish_reason}
     yield event({**head, "choices": [{**last, "logprobs": None}], "usage": usage_body(_sum(answers))})
     yield DONE
+
+
+class _StreamedChoice:
+    """One choice of a stream: what it has said, and where in the text its next token stands."""
+
+    def __init__(self, body: CompletionRequest, begun: _Prompts, number: int, index: int) -> None:
+        self._scored = body.logprobs is not None
+        self._index = number * begun.sampling.n + index
+        self._echo, self._unscored = begun.texts[number], begun.unscored[number]
+        self._offset = 0
+
+    def read(self, added: Event) -> dict[str, Any] | None:
+        """What an event adds; None where that is nothing."""
+        text = self._echo + "".join(part.text for part in added.parts if isinstance(part, Text))
+        scores, first = [*(added.prompt_scores or ()), *added.scores], None
+        if added.prompt_scores is not None:
+            first = self._unscored
+        elif self._echo:
+            self._offset = len(self._echo)  # the prompt's scores come with another choice
+        self._echo = ""
+        logprobs = None
+        if self._scored and scores:
+            logprobs = _logprobs(scores, first, self._offset)
+            self._offset += sum(map(len, logprobs["tokens"]))
+        if not text and logprobs is None and added.finish_reason is None:
+            return None
+        return {"index": self._index, "text": text, "finish_reason": added.finish_reason, "logprobs": logprobs}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +17,7 @@ from tramontane.api.errors import RESPONSES
 from tramontane.api.generation import note_request, usage_body
 from tramontane.api.platform import exchange_of, platform_of, principal_of
 from tramontane.api.schemas.embeddings import EmbeddingRequest, EmbeddingResponse
-from tramontane.api.streams import unless_hung_up
+from tramontane.api.streams import json_response, unless_hung_up
 from tramontane.errors import InvalidRequestError
 from tramontane.gateway.answers import Usage
 from tramontane.gateway.requests import EmbeddingJob
@@ -46,7 +45,7 @@ async def embeddings(request: Request, body: EmbeddingRequest) -> Response:
         "data": [{"object": "embedding", "index": i, "embedding": encode(row)} for i, row in enumerate(rows)],
         "usage": usage_body(Usage(made.num_tokens, 0, 0)),
     }
-    return Response(json.dumps(reply), media_type="application/json")
+    return json_response(reply)
 
 
 def _inputs(body: EmbeddingRequest) -> list[str | tuple[int, ...]]:

@@ -165,7 +165,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
         404: f"There is nothing at {path[:200]}.",
         405: f"{path[:200]} does not take {request.method}.",
         413: TOO_LARGE,
-        400: "The body cannot be read as JSON: it is nested too deeply, or holds a number of too many digits.",
+        400: "The body cannot be read as JSON: no Unicode, nested too deeply, or a number of too many digits.",
     }
     message = messages.get(error.status_code, str(error.detail))
     headers = dict(error.headers or {})

@@ -24,7 +24,7 @@ def note_request(
     """Notes for log and metrics what the body says of itself."""
     exchange = exchange_of(request)
     exchange.stream = bool(stream)
-    exchange.ignored_fields = body.ignored_fields
+    exchange.ignored_fields = [name[:_LONGEST_KEY] for name in body.ignored_fields[:_MOST_METADATA]]
     pairs = list((metadata or {}).items())[:_MOST_METADATA]
     exchange.metadata = {str(key)[:_LONGEST_KEY]: str(value)[:_LONGEST_VALUE] for key, value in pairs}
 
@@ -71,6 +71,10 @@ def usage_body(usage: Usage) -> dict[str, Any]:
         "completion_tokens": usage.output,
         "total_tokens": usage.prompt + usage.output,
         "prompt_tokens_details": {"cached_tokens": usage.cached},
+        "completion_tokens_details": {
+            "accepted_prediction_tokens": usage.accepted_predictions,
+            "rejected_prediction_tokens": usage.rejected_predictions,
+        },
     }
 
 

@@ -11,7 +11,8 @@ from tramontane.api.authentication import AuthenticatedRoute
 from tramontane.api.errors import RESPONSES, ForbiddenError
 from tramontane.api.platform import platform_of, principal_of
 from tramontane.api.schemas.models import Capabilities, Card, CardList, Deleted
-from tramontane.errors import InvalidRequestError, UnknownModelError
+from tramontane.catalogue.store import ModelStore
+from tramontane.errors import InvalidRequestError, TramontaneError, UnknownModelError
 from tramontane.gateway.cards import ModelCard
 from tramontane.gateway.requests import DEFAULT_TEMPERATURE
 
@@ -39,10 +40,20 @@ async def delete_model(request: Request, model_id: str) -> Deleted:
         raise ForbiddenError("Only owners and admins delete models.")
     if any(card.name == model_id for card in platform.gateway.cards()):
         raise InvalidRequestError("model_id", f"{model_id!r} is being served: start the server without it first.")
-    if platform.store is None or platform.store.find(model_id) is None:
+    if platform.store is None or not _is_pulled(platform.store, model_id):
         raise UnknownModelError(f"No model {model_id[:200]!r} was pulled to this machine.")
-    await asyncio.to_thread(platform.store.delete, model_id)
+    try:
+        await asyncio.to_thread(platform.store.delete, model_id)
+    except TramontaneError as error:  # just now it is being pulled again
+        raise InvalidRequestError("model_id", str(error)) from error
     return Deleted(id=model_id, object="model", deleted=True)
+
+
+def _is_pulled(store: ModelStore, name: str) -> bool:
+    try:
+        return store.find(name) is not None
+    except TramontaneError:  # no model that was pulled can have such a name
+        return False
 
 
 def _card(card: ModelCard) -> Card:

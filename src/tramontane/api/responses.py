@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -17,7 +16,7 @@ from tramontane.api.platform import exchange_of
 from tramontane.api.response_input import response_chat, response_sampling
 from tramontane.api.response_output import ResponseWriter
 from tramontane.api.schemas.responses import ResponseBody, ResponseRequest
-from tramontane.api.streams import EventStreamResponse, event, unless_hung_up
+from tramontane.api.streams import EventStreamResponse, event, json_response, unless_hung_up
 from tramontane.gateway.answers import EventStream
 
 router = APIRouter(route_class=AuthenticatedRoute, tags=["responses"])
@@ -43,7 +42,7 @@ async def create_response(request: Request, body: ResponseRequest) -> Response:
         await stream.aclose()
     if writer.response["status"] == "failed":
         raise AnswerFailedError(INTERNAL_MESSAGE)
-    return Response(json.dumps(writer.response, ensure_ascii=False), media_type="application/json")
+    return json_response(writer.response)
 
 
 async def _streamed(writer: ResponseWriter, stream: EventStream) -> AsyncIterator[bytes]:

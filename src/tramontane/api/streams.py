@@ -18,9 +18,22 @@ T = TypeVar("T")
 DONE = b"data: [DONE]\n\n"
 
 
+def to_json(data: Any) -> bytes:
+    """JSON as it is sent. Half a surrogate pair, which only a client can have brought, is escaped again."""
+    try:
+        return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:
+        return json.dumps(data, separators=(",", ":")).encode()
+
+
+def json_response(data: Any) -> Response:
+    """An answer in one piece."""
+    return Response(to_json(data), media_type="application/json")
+
+
 def event(data: dict[str, Any], name: str | None = None) -> bytes:
     """One server-sent event."""
-    line = b"data: " + json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
+    line = b"data: " + to_json(data) + b"\n\n"
     return line if name is None else b"event: " + name.encode() + b"\n" + line
 
 

@@ -8,14 +8,12 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, get_args
 
 import typer
 import uvloop
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from tramontane.accounts.authenticator import Authenticator
 from tramontane.accounts.first_start import FirstStart, prepare_accounts
@@ -24,16 +22,16 @@ from tramontane.api.app import create_app
 from tramontane.api.logs import LogFormat, configure_logs
 from tramontane.api.platform import Platform
 from tramontane.api.server import DrainingServer, listen, url_of
-from tramontane.catalogue.references import Reference
 from tramontane.catalogue.running import announce
 from tramontane.catalogue.store import ModelStore
 from tramontane.cli.model_options import find_device, find_model, parse_quantization, parse_size
+from tramontane.cli.models_loading import loading_bars, open_sources
 from tramontane.cli.terminal import notes, tell
 from tramontane.errors import TramontaneError
 from tramontane.gateway.gateway import Gateway
 from tramontane.gateway.metrics import Metrics
 from tramontane.gateway.providers.local.provider import LocalOptions, LocalProvider
-from tramontane.gateway.providers.local.sources import Source, open_folder, random_source
+from tramontane.gateway.providers.local.sources import Source
 from tramontane.storage.database import Database
 from tramontane.storage.home import home_folder
 
@@ -82,22 +80,6 @@ def serve(
         listening.close()
 
 
-def open_sources(references: Sequence[Reference]) -> list[Source]:
-    """The models, checked from their files' headers."""
-    names = [reference.name for reference in references]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise TramontaneError(f"Two models would be called {twice!r}: give one another name with --model name=folder.")
-    return [open_source(reference) for reference in references]
-
-
-def open_source(reference: Reference) -> Source:
-    """One model, checked from its files' headers."""
-    if reference.shape is not None:
-        return random_source(reference.name, reference.shape)
-    return open_folder(reference.name, reference.require_folder())
-
-
 def _log_format(text: str) -> LogFormat:
     if text == "auto":
         return "human" if sys.stderr.isatty() else "json"
@@ -136,6 +118,7 @@ class _Serving:
         )
         url = url_of(self._listening)
         _introduce(url, first, self._listening)
+        tell(self._provider.warnings())
         flushing = asyncio.create_task(_flush_now_and_then(platform.authenticator))
         loading = asyncio.create_task(self._load(server, platform))
         try:
@@ -160,7 +143,13 @@ class _Serving:
 
     def _load_with_progress(self, platform: Platform) -> None:
         started = time.perf_counter()
-        with _progress_bars(platform) as report:
+        with loading_bars() as show:
+
+            def report(name: str, done: int, total: int) -> None:
+                if platform.draining:
+                    raise _EndingError
+                show(name, done, total)
+
             notices = self._provider.load(report)
         tell(notices)
         notes.print(f"Ready after {time.perf_counter() - started:.1f} s: {', '.join(self._names)}", highlight=False)
@@ -168,28 +157,6 @@ class _Serving:
 
 class _EndingError(Exception):
     """The server was asked to end while it was loading."""
-
-
-@contextmanager
-def _progress_bars(platform: Platform) -> Iterator[_Report]:
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=notes, transient=True) as bars:
-        yield _Report(bars, platform)
-
-
-class _Report:
-    """Shows how far each model has been loaded."""
-
-    def __init__(self, bars: Progress, platform: Platform) -> None:
-        self._bars, self._platform = bars, platform
-        self._tasks: dict[str, TaskID] = {}
-
-    def __call__(self, name: str, done: int, total: int) -> None:
-        if self._platform.draining:
-            raise _EndingError
-        if name not in self._tasks:
-            self._tasks[name] = self._bars.add_task(f"Loading {name}", total=total)
-        self._bars.update(self._tasks[name], completed=done)
 
 
 def _introduce(url: str, first: FirstStart, listening: socket.socket) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -105,6 +106,7 @@ class Engine:
             self.metrics,
             max_sequences=config.max_sequences,
             max_queue=config.max_queue,
+            max_context=self.max_context,
         )
         self._grammars = None if tokenizer is None else GrammarCompiler(tokenizer, model.config.vocab_size)
         self._live: dict[str, list[Sequence]] = {}
@@ -192,7 +194,7 @@ class Engine:
                 return []
             hidden = self._run(chunks)
             for chunk in chunks:
-                self._scheduler.settle(chunk)
+                self._scheduler.settle(chunk.sequence, chunk.num_tokens)
             outputs = self._read(chunks, hidden)
         except Exception as error:
             logger.exception("a step failed; its requests end with an error")
@@ -215,9 +217,9 @@ class Engine:
         slices = []
         for chunk in chunks:
             sequence, first = chunk.sequence, chunk.sequence.num_computed
-            slices.append(SequenceSlice(len(tokens), chunk.num_tokens, first, sequence.tables))
-            tokens += sequence.tokens[first : first + chunk.num_tokens]
-            positions += range(first, first + chunk.num_tokens)
+            slices.append(SequenceSlice(len(tokens), chunk.num_rows, first, sequence.tables))
+            tokens += sequence.tokens[first : first + chunk.num_tokens] + chunk.guess
+            positions += range(first, first + chunk.num_rows)
         device = self.model.device
         batch = Batch(
             torch.tensor(tokens, device=device), torch.tensor(positions, device=device), slices, self.config.block_size
@@ -226,10 +228,13 @@ class Engine:
 
     def _read(self, chunks: list[Chunk], hidden: Tensor) -> list[Output]:
         """Samples from, scores or pools what the step computed."""
-        outputs, ready, last_rows, start = [], [], [], 0
+        outputs: list[Output] = []
+        ready: list[Chunk] = []
+        sampled_rows: list[int] = []
+        start = 0
         for chunk in chunks:
             sequence, rows = chunk.sequence, hidden[start : start + chunk.num_tokens]
-            start += chunk.num_tokens
+            start += chunk.num_rows
             if sequence.wants_prompt_logprobs:
                 self._score_prompt(sequence, rows)
             caught_up = sequence.remaining == 0
@@ -237,10 +242,10 @@ class Engine:
                 if pooled := finish_pooling(sequence, rows, caught_up):
                     outputs.append(self._end(sequence, Output(*_key(sequence), embedding=pooled), "stop"))
             elif caught_up:
-                ready.append(sequence)
-                last_rows.append(start - 1)
+                ready.append(chunk)
+                sampled_rows += range(start - len(chunk.guess) - 1, start)
         if ready:
-            outputs += self._sample(ready, self.model.logits(hidden[last_rows]))
+            outputs += self._sample(ready, self.model.logits(hidden[sampled_rows]))
         return outputs
 
     def _score_prompt(self, sequence: Sequence, rows: Tensor) -> None:
@@ -254,29 +259,45 @@ class Engine:
             logits = self.model.logits(rows[at - done : to - done])
             sequence.prompt_logprobs += logprobs_of(logits, sequence.tokens[at + 1 : to + 1], num_top)
 
-    def _sample(self, sequences: list[Sequence], logits: Tensor) -> list[Output]:
-        """The next token of each sequence, from `logits` [R, vocab]."""
+    def _sample(self, chunks: list[Chunk], logits: Tensor) -> list[Output]:
+        """The next token of each chunk's sequence, and those after it as far as its guess comes true.
+
+        `logits` [R, vocab]: a row for the token that is certain, and one for each that was guessed.
+        """
+        outputs = [Output(*_key(chunk.sequence)) for chunk in chunks]
+        first_rows = [0, *itertools.accumulate(len(chunk.guess) + 1 for chunk in chunks)]
+        going, depth = list(range(len(chunks))), 0
+        while going:
+            rows = [first_rows[at] + depth for at in going]
+            scores = logits if len(rows) == logits.shape[0] else logits[rows]
+            self._sample_once([chunks[at].sequence for at in going], scores, [outputs[at] for at in going])
+            going = [at for at in going if _came_true(chunks[at], depth)]
+            for at in going:  # the token that was sampled has been computed already
+                self._scheduler.settle(chunks[at].sequence, 1)
+            depth += 1
+        return outputs
+
+    def _sample_once(self, sequences: list[Sequence], logits: Tensor, outputs: list[Output]) -> None:
+        """One token of each sequence, from `logits` [R, vocab], added to its output."""
         # Scores before penalties and masks: what the model itself thinks.
         wants = [row for row, s in enumerate(sequences) if s.sampling.logprobs is not None]
         raw = logits[wants] if wants else None
         broken = self._constrain(sequences, logits)
         tokens = sample(logits, sequences, None if self.tokenizer is None else self.tokenizer.eos_id)
         peaks = logits.amax(-1).tolist()  # NaN where any score is, -inf where nothing is allowed
-        outputs = []
-        for row, (sequence, token) in enumerate(zip(sequences, tokens, strict=True)):
-            output = Output(*_key(sequence))
+        for row, (sequence, token, output) in enumerate(zip(sequences, tokens, outputs, strict=True)):
             if row in broken or not -float("inf") < peaks[row] < float("inf"):
                 reason = broken.get(row, "The model's scores leave no token to choose.")
-                outputs.append(self._end(sequence, output, "error", reason))
+                self._end(sequence, output, "error", reason)
                 continue
             if raw is not None and row in wants:
                 own = raw[wants.index(row)][None]
-                output.logprobs = logprobs_of(own, [token], sequence.sampling.logprobs or 0)
+                scored = logprobs_of(own, [token], sequence.sampling.logprobs or 0)
+                output.logprobs = [*(output.logprobs or ()), *scored]
             try:
-                outputs.append(self._append(sequence, token, output))
+                self._append(sequence, token, output)
             except GrammarStateError as error:
-                outputs.append(self._end(sequence, output, "error", str(error)))
-        return outputs
+                self._end(sequence, output, "error", str(error))
 
     def _constrain(self, sequences: list[Sequence], logits: Tensor) -> dict[int, str]:
         """Forbids, in place, what grammars do not allow; returns the rows whose grammar broke, and why."""
@@ -293,7 +314,7 @@ class Engine:
                 apply_bitmask(logits[row : row + 1], bitmask[at : at + 1])
         return broken
 
-    def _append(self, sequence: Sequence, token: int, output: Output) -> Output:
+    def _append(self, sequence: Sequence, token: int, output: Output) -> None:
         """Adds a sampled token to a sequence, and ends it where that was its last."""
         params = sequence.sampling
         sequence.append(token)
@@ -310,8 +331,7 @@ class Engine:
             output.pieces += sequence.text.feed(token, may_stop and sequence.num_output >= params.min_tokens)
         if reason := self._finish_reason(sequence, is_eos):
             stopped_by = None if sequence.text is None else sequence.text.stopped_by
-            return self._end(sequence, output, reason, stopped_by)
-        return output
+            self._end(sequence, output, reason, stopped_by)
 
     def _finish_reason(self, sequence: Sequence, is_eos: bool) -> FinishReason | None:
         if is_eos or (sequence.text is not None and sequence.text.stopped_by is not None):
@@ -331,6 +351,11 @@ class Engine:
         output.finish_reason, output.detail = reason, detail
         waited = 0.0 if sequence.started is None else sequence.started - sequence.arrived
         output.usage = Usage(sequence.num_prompt, sequence.num_cached, sequence.num_output, waited)
+        if guesses := sequence.prediction:
+            accepted, rejected = guesses.num_accepted, guesses.num_rejected
+            output.usage = replace(output.usage, accepted_predictions=accepted, rejected_predictions=rejected)
+            self.metrics.predictions_accepted += accepted
+            self.metrics.predictions_rejected += rejected
         live = self._live.get(sequence.request.id, [])
         if all(choice.status is Status.FINISHED for choice in live):
             self._live.pop(sequence.request.id, None)
@@ -369,6 +394,13 @@ def _num_blocks(model: Transformer, config: EngineConfig, context: int) -> int:
             f"give at least {2 * len(groups) * size / 2**20:.1f} MiB."
         )
     return num_blocks
+
+
+def _came_true(chunk: Chunk, depth: int) -> bool:
+    """Whether the token that was sampled is the guessed one, and there is a row to go on from."""
+    if depth >= len(chunk.guess) or chunk.sequence.status is Status.FINISHED:
+        return False
+    return chunk.sequence.tokens[-1] == chunk.guess[depth]
 
 
 def _begin(grammar: CompiledGrammar, request: Request) -> GrammarState:

@@ -21,3 +21,5 @@ class EngineMetrics:
     prompt_tokens: int = 0  # computed, cached ones not counted
     generation_tokens: int = 0
     step_seconds: float = 0.0
+    predictions_accepted: int = 0  # predicted tokens that were computed ahead and came true
+    predictions_rejected: int = 0

@@ -93,6 +93,8 @@ class Request:
     continues_text: bool = False
     # The tokens of that text, where it is the beginning of what the grammar describes.
     begun: Sequence[int] = ()
+    # What much of the output will probably look like: it comes the faster, and is the same.
+    prediction: Sequence[int] = ()
 
     def __post_init__(self) -> None:
         if (self.sampling is None) == (self.pooling is None):
@@ -116,6 +118,8 @@ class Usage:
     cached: int
     output: int
     queue_seconds: float = 0.0  # from its arrival until it was first computed
+    accepted_predictions: int = 0  # predicted tokens that were computed ahead and came true
+    rejected_predictions: int = 0
 
 
 @dataclass(slots=True)

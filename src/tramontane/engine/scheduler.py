@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tramontane.engine.block_pool import BlockPool
 from tramontane.engine.kv_cache import LayerGroup, windowed_blocks
@@ -18,11 +18,17 @@ from tramontane.errors import QueueFullError
 
 @dataclass(slots=True)
 class Chunk:
-    """`num_tokens` of `sequence`, from `sequence.num_computed` on, are computed in this step."""
+    """`num_tokens` of `sequence`, from `sequence.num_computed` on, are computed in this step, and its `guess`."""
 
     sequence: Sequence
     num_tokens: int
     is_prompt: bool = True  # part of a prompt, or computed again; False: the token that was sampled last
+    guess: list[int] = field(default_factory=list)  # what may come next, computed ahead
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of the step's batch."""
+        return self.num_tokens + len(self.guess)
 
 
 class Scheduler:
@@ -42,6 +48,7 @@ class Scheduler:
         *,
         max_sequences: int,
         max_queue: int,
+        max_context: int,
     ) -> None:
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []
@@ -49,7 +56,7 @@ class Scheduler:
         self._block_size = prefixes.block_size
         self._has_windows = any(group.window is not None for group in groups)
         self._pacer, self._metrics = pacer, metrics
-        self._max_sequences, self._max_queue = max_sequences, max_queue
+        self._max_sequences, self._max_queue, self._max_context = max_sequences, max_queue, max_context
         self._free_places = max_sequences  # after the last step was planned; none where somebody could not start
 
     def add(self, sequences: list[Sequence]) -> None:
@@ -85,8 +92,22 @@ class Scheduler:
         chunks: list[Chunk] = []
         for sequence in list(self.running):
             if sequence.remaining == 1 and self._make_room(sequence, 1, chunks):
-                chunks.append(Chunk(sequence, 1, is_prompt=sequence.num_computed < sequence.num_prompt))
+                is_prompt = sequence.num_computed < sequence.num_prompt
+                chunks.append(Chunk(sequence, 1, is_prompt, [] if is_prompt else self._guess(sequence)))
         return chunks
+
+    def _guess(self, sequence: Sequence) -> list[int]:
+        """Tokens to compute ahead, while memory is free: nobody is preempted for a guess."""
+        if sequence.prediction is None:
+            return []
+        left = self._max_context - len(sequence.tokens)
+        if sequence.sampling.max_tokens is not None:
+            left = min(left, sequence.sampling.max_tokens - sequence.num_output)
+        guess = sequence.prediction.guess(min(left - 1, self._pacer.max_tokens - 1))
+        if self._extend(sequence, sequence.num_computed + 1 + len(guess)):
+            return guess
+        sequence.prediction.withdraw()
+        return []
 
     def _prompts(self, chunks: list[Chunk], sequences: list[Sequence], budget: int) -> None:
         """Divides `budget` between prompts, so that a short one is not kept waiting by a long one before it."""
@@ -188,10 +209,9 @@ class Scheduler:
             table.extend(blocks)
         return True
 
-    def settle(self, chunk: Chunk) -> None:
-        """Counts a chunk as computed: records its full blocks for others, gives back what fell out of windows."""
-        sequence = chunk.sequence
-        sequence.num_computed += chunk.num_tokens
+    def settle(self, sequence: Sequence, num_tokens: int) -> None:
+        """Counts tokens as computed: records full blocks for others, gives back what fell out of windows."""
+        sequence.num_computed += num_tokens
         for index in range(sequence.num_recorded, sequence.num_computed // self._block_size):
             assert sequence.prefix is not None
             blocks = [None if table[index] == NO_BLOCK else table[index] for table in sequence.tables]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tramontane.engine.grammar import GrammarState
+from tramontane.engine.prediction import Prediction
 from tramontane.engine.prefix_cache import Prefix
 from tramontane.engine.request import Request, SamplingParams, TokenLogprob
 from tramontane.engine.text import TextStream
@@ -61,6 +62,7 @@ class Sequence:
         # Prompt and generated tokens, where the repetition penalty asks for them.
         penalized = request.sampling is not None and request.sampling.repetition_penalty != 1
         self.seen: set[int] | None = set(self.tokens) if penalized else None
+        self.prediction = Prediction(request.prediction) if request.prediction else None
         self.prompt_logprobs: list[TokenLogprob] = []
         self.pooled: Tensor | None = None  # sum of hidden states so far, float32 [dim]
 
@@ -105,6 +107,8 @@ class Sequence:
         self.counts[token] = self.counts.get(token, 0) + 1
         if self.seen is not None:
             self.seen.add(token)
+        if self.prediction is not None:
+            self.prediction.follow(token)
 
     def restart(self) -> None:
         """Forgets what was computed (its blocks are gone); tokens, and the state of sampling, stay."""
@@ -113,6 +117,8 @@ class Sequence:
         self.prefix = None
         self.tables = [[] for _ in self.tables]
         self.pooled = None
+        if self.prediction is not None:
+            self.prediction.withdraw()
 
     def add_hidden(self, hidden: Tensor) -> None:
         """Adds a chunk's hidden states [n, dim] for mean pooling."""

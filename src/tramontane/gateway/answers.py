@@ -50,6 +50,8 @@ class ChoiceUsage:
     cached: int
     output: int
     queue_seconds: float = 0.0
+    accepted_predictions: int = 0
+    rejected_predictions: int = 0
 
 
 @dataclass(slots=True)
@@ -126,6 +128,8 @@ class Usage:
     prompt: int
     cached: int
     output: int
+    accepted_predictions: int = 0
+    rejected_predictions: int = 0
 
 
 class Answer:
@@ -144,7 +148,13 @@ class Answer:
         usages = [choice.usage for choice in self.choices if choice.usage is not None]
         # Later choices find the prompt that the first one computed: that is no saving of the caller's.
         first = usages[0] if usages else ChoiceUsage(0, 0, 0)
-        return Usage(first.prompt, first.cached, sum(usage.output for usage in usages))
+        return Usage(
+            first.prompt,
+            first.cached,
+            sum(usage.output for usage in usages),
+            sum(usage.accepted_predictions for usage in usages),
+            sum(usage.rejected_predictions for usage in usages),
+        )
 
 
 def joined(parts: list[Part]) -> Iterator[Part]:

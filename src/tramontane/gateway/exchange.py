@@ -48,7 +48,8 @@ class Exchange:
             if event.finish_reason == "error":
                 self.failure = event.detail or "The answer ended with an error."
             if event.usage is not None and event.index == 0:
-                self.cached_tokens, self.queue_seconds = event.usage.cached, event.usage.queue_seconds
+                self.cached_tokens += event.usage.cached
+                self.queue_seconds = event.usage.queue_seconds
 
     @property
     def time_to_first_token(self) -> float | None:

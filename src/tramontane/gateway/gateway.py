@@ -36,7 +36,8 @@ class Gateway:
         """
         provider = self._ready(model, exchange)
         stream = await provider.generate(model, generation)
-        exchange.prompt_tokens, exchange.notes = stream.num_prompt_tokens, stream.notes
+        exchange.prompt_tokens += stream.num_prompt_tokens
+        exchange.notes += stream.notes
         exchange.on_gap = self._metrics.gap_observer(model)
         return _Observed(stream, exchange)
 

@@ -33,6 +33,8 @@ class EngineCounts(Protocol):
     prompt_tokens: int
     generation_tokens: int
     step_seconds: float
+    predictions_accepted: int
+    predictions_rejected: int
 
 
 ReadEngines = Callable[[], Iterable[tuple[str, EngineCounts]]]
@@ -52,6 +54,8 @@ _COUNTERS = {
     "prompt_tokens": "Prompt tokens computed, cached ones not counted.",
     "generation_tokens": "Tokens generated.",
     "step_seconds": "Seconds spent in steps.",
+    "predictions_accepted": "Predicted tokens that were computed ahead and came true.",
+    "predictions_rejected": "Predicted tokens that were computed for nothing.",
 }
 
 

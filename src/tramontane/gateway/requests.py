@@ -54,6 +54,7 @@ class Chat:
     parallel_tool_calls: bool = True
     format: AnswerFormat = AnswerFormat()
     documents: tuple[Document, ...] = ()
+    prediction: str = ""  # what much of the answer will probably look like: it comes the faster, and is the same
     reasoning_effort: str | None = None
     thinks: bool = False  # the model is asked to reason before it answers
 

@@ -123,6 +123,13 @@ class Prediction(RequestBody):
     type: Literal["content"]
     content: str | list[dict[str, Any]]
 
+    @property
+    def text(self) -> str:
+        """The predicted text."""
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(str(chunk.get("text", "")) for chunk in self.content)
+
 
 class ChatRequest(SamplingFields):
     """A conversation to answer."""

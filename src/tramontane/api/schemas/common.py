@@ -87,10 +87,17 @@ class Usage(BaseModel):
 
         cached_tokens: int
 
+    class Predicted(BaseModel):
+        """How the prediction of a request fared, where it had one."""
+
+        accepted_prediction_tokens: int
+        rejected_prediction_tokens: int
+
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: Cached
+    completion_tokens_details: Predicted
 
 
 class ErrorBody(BaseModel):

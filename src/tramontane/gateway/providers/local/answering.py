@@ -51,7 +51,9 @@ class _ChoiceReader:
         event.parts += self._parser.feed(output.pieces)
         event.scores = self._scores(output.logprobs or (), self._at_beginning and not self._rendered.continues_text)
         if output.prompt_logprobs is not None:
-            event.prompt_scores = self._scores(output.prompt_logprobs, False)
+            # They begin with the prompt's second token, which begins the text where the first was <s>.
+            begins_text = self._tokenizer.is_control(self._rendered.tokens[0])
+            event.prompt_scores = self._scores(output.prompt_logprobs, begins_text)
         self._at_beginning = False
         if output.finish_reason is not None:
             event.parts += self._parser.finish()
@@ -65,7 +67,14 @@ class _ChoiceReader:
         event.finish_reason, event.detail = _reason(output, self._parser.num_tool_calls), output.detail
         if output.usage is not None:
             usage = output.usage
-            event.usage = ChoiceUsage(usage.prompt, usage.cached, usage.output, usage.queue_seconds)
+            event.usage = ChoiceUsage(
+                usage.prompt,
+                usage.cached,
+                usage.output,
+                usage.queue_seconds,
+                usage.accepted_predictions,
+                usage.rejected_predictions,
+            )
         if self._text is not None:
             event.quotes = self._quotes("".join(self._text))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -9,8 +10,10 @@ import torch
 from tramontane.engine.engine import EngineConfig
 from tramontane.engine.kv_cache import block_bytes, layer_groups
 from tramontane.gateway.providers.local.sources import Source
+from tramontane.model.checkpoint import canonical_shapes
 from tramontane.model.config import ModelConfig
-from tramontane.model.machine import best_dtype
+from tramontane.model.linear import Quantization
+from tramontane.model.machine import GIB, best_dtype, this_machine
 
 
 def share_kv_memory(
@@ -46,3 +49,31 @@ def _most_tokens(config: ModelConfig, max_context: int | None) -> int:
     limits = EngineConfig()
     context = min(config.max_context, max_context or config.max_context)
     return limits.max_sequences * (context + 2 * limits.block_size)
+
+
+# int4 keeps an int8 copy for larger batches (model/linear.py).
+_BYTES_PER_WEIGHT: dict[Quantization, float] = {"int8": 1.0, "int4": 1.6}
+
+
+def memory_warning(
+    sources: Sequence[Source], kv_memory_bytes: int, quantization: Quantization, device: torch.device
+) -> str | None:
+    """A sentence where weights and KV memory together will hardly fit; None where they do."""
+    if device.type == "cuda":
+        available, place = torch.cuda.get_device_properties(device).total_memory, "accelerator"
+    else:
+        available, place = this_machine().memory_bytes, "machine"
+    each = _BYTES_PER_WEIGHT.get(quantization, best_dtype(device).itemsize)
+    weights = sum(num_parameters(source.config) for source in sources) * each
+    if weights + kv_memory_bytes <= available:
+        return None
+    smaller = " or --quantization int8" if quantization == "none" and device.type == "cpu" else ""
+    return (
+        f"Weights ({weights / GIB:.1f} GiB) and --kv-memory ({kv_memory_bytes / GIB:.1f} GiB) are more than the "
+        f"{available / GIB:.1f} GiB of this {place}: choose less KV memory{smaller}."
+    )
+
+
+def num_parameters(config: ModelConfig) -> int:
+    """How many weights a model has; a tied embedding counts once."""
+    return sum(math.prod(shape) for shape in canonical_shapes(config).values())

@@ -6,7 +6,6 @@ The only part of the platform that knows the engine.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -20,18 +19,21 @@ from tramontane.errors import InvalidRequestError, ModelNotReadyError
 from tramontane.gateway.answers import Embeddings
 from tramontane.gateway.cards import ModelCard, State
 from tramontane.gateway.providers.local.answering import LocalAnswer
-from tramontane.gateway.providers.local.memory import share_kv_memory
+from tramontane.gateway.providers.local.memory import memory_warning, num_parameters, share_kv_memory
 from tramontane.gateway.providers.local.rendering import RenderedPrompt, engine_request, render_prompt
 from tramontane.gateway.providers.local.sources import Source
 from tramontane.gateway.requests import Chat, Continuation, EmbeddingJob, Fim, Generation, Prompt
-from tramontane.model.checkpoint import canonical_shapes
 from tramontane.model.linear import Quantization
 from tramontane.model.machine import GIB, best_device
 from tramontane.model.pooling import Pooling
+from tramontane.tokenizer.fields import require_text
 from tramontane.tokenizer.incremental import Control, IncrementalDecoder
 
 # Rendering is microseconds for a question and tens of milliseconds for a book: from so many characters on in a thread.
 _LONG_TEXT = 20_000
+
+# Of one request: a batch of two thousand texts must neither fill the queue nor keep everybody else out.
+_EMBEDDED_AT_ONCE = 32
 
 # Without a word from the model's makers.
 _MEAN = Pooling("mean", normalize=True)
@@ -61,7 +63,7 @@ class LocalModel:
         self._created = source.created
         self._progress = 0.0
         self._quantization: Quantization = "none"
-        self._num_parameters = sum(math.prod(shape) for shape in canonical_shapes(source.config).values())
+        self._num_parameters = num_parameters(source.config)
 
     @property
     def card(self) -> ModelCard:
@@ -114,6 +116,12 @@ class LocalProvider:
         self._device = self._options.device or best_device()
         self._models = {source.name: LocalModel(source) for source in sources}
 
+    def warnings(self) -> list[str]:
+        """What the user should know before anything is loaded."""
+        options, sources = self._options, [model.source for model in self._models.values()]
+        warning = memory_warning(sources, options.kv_memory_bytes, options.quantization, self._device)
+        return [] if warning is None else [warning]
+
     def load(self, progress: Progress = lambda *_: None) -> list[str]:
         """Loads the models, one after the other; returns what the user should know. For a thread of its own."""
         notices = []
@@ -154,13 +162,17 @@ class LocalProvider:
         """One vector for each input, computed side by side."""
         source, engine = self._running(model)
         pooling = source.pooling or _MEAN
-        prompts = [_embedding_prompt(source, text, pooling) for text in job.inputs]
+        prompts = [_embedding_prompt(source, number, text, pooling) for number, text in enumerate(job.inputs)]
         requests = [
             Request(f"{job.id}-{number}", prompt, pooling=pooling, salt=job.salt)
             for number, prompt in enumerate(prompts)
         ]
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_vector(engine, number, request)) for number, request in enumerate(requests)]
+        places = asyncio.Semaphore(_EMBEDDED_AT_ONCE)
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(_vector(engine, i, request, places)) for i, request in enumerate(requests)]
+        except ExceptionGroup as failed:  # all were given up with the first that failed
+            raise failed.exceptions[0] from None
         return Embeddings([task.result() for task in tasks], sum(map(len, prompts)))
 
     async def tokenize(self, model: str, prompt: Prompt) -> list[int]:
@@ -190,19 +202,21 @@ class LocalProvider:
         return await asyncio.to_thread(render_prompt, source.tokenizer, prompt)
 
 
-async def _vector(engine: AsyncEngine, number: int, request: Request) -> list[float]:
+async def _vector(engine: AsyncEngine, number: int, request: Request, places: asyncio.Semaphore) -> list[float]:
     try:
-        async for output in engine.generate(request):
-            if output.embedding is not None:
-                return output.embedding
+        async with places:
+            async for output in engine.generate(request):
+                if output.embedding is not None:
+                    return output.embedding
     except InvalidRequestError as error:
         raise InvalidRequestError(f"input.{number}", str(error)) from error
     raise ModelNotReadyError("The engine ended before it had computed this embedding; try again.")
 
 
-def _embedding_prompt(source: Source, text: str | tuple[int, ...], pooling: Pooling) -> list[int]:
+def _embedding_prompt(source: Source, number: int, text: str | tuple[int, ...], pooling: Pooling) -> list[int]:
     if not isinstance(text, str):
         return list(text)
+    require_text(f"input.{number}", text)
     # Models that pool their last token were trained with the end of the sequence as that token.
     return source.tokenizer.encode(text, bos=True, eos=pooling.mode == "last")
 
@@ -226,7 +240,11 @@ def _length(prompt: Prompt) -> int:
     match prompt:
         case Chat():
             documents = sum(len(document.text) for document in prompt.documents)
-            return documents + sum(_content_length(message.get("content")) for message in prompt.messages)
+            return (
+                documents
+                + len(prompt.prediction)
+                + sum(_content_length(message.get("content")) for message in prompt.messages)
+            )
         case Fim():
             return len(prompt.prompt) + len(prompt.suffix or "")
         case Continuation():

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from tramontane.engine.grammar import ANY_OBJECT, Grammar, JsonSchema
+from tramontane.engine.grammar import ANY_OBJECT, Grammar, JsonSchema, thinking_tokens
 from tramontane.engine.quotes import REFUSALS, Quotes
 from tramontane.engine.request import Request, SamplingParams
 from tramontane.engine.tool_grammar import ToolGrammar
@@ -14,8 +14,15 @@ from tramontane.errors import InvalidRequestError
 from tramontane.gateway.requests import Chat, Continuation, Fim, Generation, Prompt, Sampling
 from tramontane.tokenizer.chat import render_chat
 from tramontane.tokenizer.documents import Document, parse_documents, render_documents
+from tramontane.tokenizer.fields import require_text
 from tramontane.tokenizer.fim import encode_fim
 from tramontane.tokenizer.tokenizer import Tokenizer
+
+_THINK_FIRST = [
+    {"type": "text", "text": "Work the problem out before you answer. Write your reasoning down first, in this form:"},
+    {"type": "thinking", "thinking": [{"type": "text", "text": "Your reasoning, step by step."}]},
+    {"type": "text", "text": "Then give the answer alone, in the language of the question."},
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +35,7 @@ class RenderedPrompt:
     continues_text: bool = False
     grammar: Grammar | None = None
     documents: tuple[Document, ...] = ()  # that the answer quotes
+    prediction: Sequence[int] = ()
     notes: list[str] = field(default_factory=list)
 
 
@@ -38,7 +46,7 @@ def render_prompt(tokenizer: Tokenizer, prompt: Prompt) -> RenderedPrompt:
             return RenderedPrompt(encode_fim(tokenizer, prompt.prompt, prompt.suffix), continues_text=True)
         case Continuation():
             given = prompt.prompt
-            tokens = tokenizer.encode(given, bos=True) if isinstance(given, str) else given
+            tokens = tokenizer.encode(require_text("prompt", given), bos=True) if isinstance(given, str) else given
             return RenderedPrompt(tokens, continues_text=len(given) > 0)
         case Chat():
             return _render_chat(tokenizer, prompt)
@@ -55,6 +63,7 @@ def engine_request(tokenizer: Tokenizer, generation: Generation, rendered: Rende
         salt=generation.salt,
         continues_text=rendered.continues_text,
         begun=begun,
+        prediction=rendered.prediction,
     )
 
 
@@ -64,11 +73,14 @@ def _sampling(sampling: Sampling) -> SamplingParams:
 
 def _render_chat(tokenizer: Tokenizer, chat: Chat) -> RenderedPrompt:
     messages, documents = _with_documents(chat)
+    effort = chat.reasoning_effort
+    if chat.thinks:
+        messages, effort = _with_thinking(tokenizer, messages, effort)
     rendered = render_chat(
         tokenizer,
         messages,
         tools=chat.tools,
-        reasoning_effort=chat.reasoning_effort,
+        reasoning_effort=effort,
         response_format=chat.format.shown,
     )
     return RenderedPrompt(
@@ -78,6 +90,7 @@ def _render_chat(tokenizer: Tokenizer, chat: Chat) -> RenderedPrompt:
         continues_text=bool(rendered.prefix),
         grammar=_grammar(tokenizer, chat, documents),
         documents=documents,
+        prediction=tokenizer.encode(chat.prediction) if chat.prediction else (),
         notes=rendered.notes,
     )
 
@@ -94,6 +107,17 @@ def _grammar(tokenizer: Tokenizer, chat: Chat, documents: tuple[Document, ...]) 
     if chat.tools:
         return ToolGrammar([dict(tool) for tool in chat.tools], chat.tool_choice, chat.parallel_tool_calls, schema)
     return None if schema is None else JsonSchema(schema, thinks=chat.reasoning_effort != "none")
+
+
+def _with_thinking(
+    tokenizer: Tokenizer, messages: Sequence[Mapping[str, Any]], effort: str | None
+) -> tuple[Sequence[Mapping[str, Any]], str | None]:
+    """Asks the model to think: by its reasoning effort where it has one (v15), else by a system message (v13)."""
+    if not thinking_tokens(tokenizer):
+        raise InvalidRequestError("prompt_mode", "This model has no form for thoughts: leave out prompt_mode.")
+    if tokenizer.version >= 15:
+        return messages, effort or "high"
+    return [{"role": "system", "content": _THINK_FIRST}, *messages], effort
 
 
 # ── documents ───────────────────────────────────────────────────────────────────────────────────────────────────────
