@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from tests.tiny import Answer, Answers, add_outputs, make_config, run, tiny_model, tokens_of
 from tramontane.engine.engine import Engine
-from tramontane.engine.prediction import Prediction
+from tramontane.engine.prediction import PredictedText, Prediction
 from tramontane.engine.request import Request, SamplingParams
+from tramontane.errors import InvalidRequestError
 
 PROMPT = tokens_of(1, 9)
 LENGTH = 48
@@ -67,7 +68,7 @@ def test_an_answer_is_found_again_behind_what_was_left_out_or_changed(gone: slic
 
 @given(st.lists(st.integers(0, 3), max_size=30), st.lists(st.integers(0, 3), max_size=30), st.integers(0, 20))
 def test_whatever_is_predicted_and_said_the_counts_add_up(text: list[int], said: list[int], most: int) -> None:
-    prediction, guessed = Prediction(text), 0
+    prediction, guessed = Prediction(PredictedText(text)), 0
     at = 0
     while at < len(said):
         guess = prediction.guess(most)
@@ -79,3 +80,25 @@ def test_whatever_is_predicted_and_said_the_counts_add_up(text: list[int], said:
             if at == len(said) or token != said[at - 1]:
                 break
         assert prediction.num_accepted + prediction.num_rejected == guessed
+
+
+def test_nobody_is_preempted_for_a_guess() -> None:
+    for seed in range(12):
+        counts = {}
+        for name, hint in (("plain", []), ("wrong", [*tokens_of(seed, 4) * 10])):
+            model = tiny_model()
+            one = Engine(model, config=make_config(model, 5, block_size=8))
+            for number, (prompt, length) in enumerate([(12, 9), (14, 5)]):
+                sampling = SamplingParams(temperature=1.0, seed=seed, max_tokens=length)
+                one.submit(Request(str(number), tokens_of(number, prompt), sampling, prediction=hint))
+            while one.has_work:
+                one.step()
+                one.check()
+            counts[name] = one.metrics.num_preemptions
+        assert counts["wrong"] == counts["plain"]
+
+
+def test_a_prediction_longer_than_the_context_is_refused() -> None:
+    with pytest.raises(InvalidRequestError, match="longer than the context") as refused:
+        engine().submit(Request("r", PROMPT, DRAWN, prediction=[1] * 300))
+    assert refused.value.field == "prediction"

@@ -30,6 +30,10 @@ async def create_link(session: AsyncSession, user_id: str) -> Secret:
 
 async def redeem_link(db: Database, token: str) -> Secret | None:
     """The token of a new browser session, for 30 days; None where the link is unknown, expired or was used before."""
+    async with db.read() as session:  # a guess must not take the one place where writers queue
+        known = SignInLink.digest == digest(await installation_salt(session), token)
+        if await session.scalar(select(SignInLink.id).where(known, SignInLink.used_at.is_(None))) is None:
+            return None
     async with db.write() as session:
         salt = await installation_salt(session)
         user_id = await _use(session, digest(salt, token))

@@ -15,9 +15,8 @@ from starlette.responses import Response
 
 from tramontane.accounts.principal import Principal
 from tramontane.api.errors import ForbiddenError, UnauthorizedError
-from tramontane.api.platform import exchange_of, platform_of
+from tramontane.api.platform import exchange_of, platform_of, principal_of
 
-SESSION_COOKIE = "tramontane_session"
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -57,13 +56,24 @@ async def authenticate(request: Request) -> Principal:
         scheme, _, key = header.partition(" ")
         principal = await authenticator.by_key(key.strip()) if scheme.lower() == "bearer" else None
     else:
-        token = request.cookies.get(SESSION_COOKIE)
+        token = request.cookies.get(session_cookie(request))
         principal = await authenticator.by_session(token) if token else None
         if principal is not None and request.method not in _SAFE_METHODS and not _is_same_origin(request):
             raise ForbiddenError("This request comes from another site: with a browser's cookie it changes nothing.")
     if principal is None:
         raise UnauthorizedError("Unauthorized")
     return principal
+
+
+def require_administrator(request: Request) -> None:
+    """Raises ForbiddenError for whoever is not an owner or admin."""
+    if principal_of(request).role not in ("owner", "admin"):
+        raise ForbiddenError("Only owners and admins may do this.")
+
+
+def session_cookie(request: Request) -> str:
+    """The cookie's name. Browsers send cookies to every port of a host: the port in it keeps servers apart."""
+    return f"tramontane_session_{request.scope['server'][1]}"
 
 
 def _is_same_origin(request: Request) -> bool:

@@ -15,7 +15,7 @@ from tramontane.api.errors import RESPONSES
 from tramontane.api.generation import begin, note_request, whole
 from tramontane.api.platform import exchange_of
 from tramontane.api.schemas.chat import ChatCompletion, ChatRequest, NamedTool, ToolChoice
-from tramontane.api.streams import EventStreamResponse
+from tramontane.api.streams import STREAMED, EventStreamResponse
 from tramontane.errors import InvalidRequestError
 from tramontane.gateway.requests import AnswerFormat, Chat, Sampling
 from tramontane.tokenizer.documents import Document
@@ -27,8 +27,6 @@ _SAFE_PROMPT = (
     "Always assist with care, respect, and truth. Respond with utmost utility yet securely. Avoid harmful, unethical, "
     "prejudiced, or negative content. Ensure replies promote fairness and positivity."
 )
-
-STREAMED: dict[str, Any] = {"text/event-stream": {"schema": {"type": "string"}}}
 
 
 @router.post(
@@ -50,7 +48,7 @@ async def chat_completions(request: Request, body: ChatRequest) -> Response:
         num_choices=sampling.n,
         logprobs=sampling.logprobs is not None,
         top_logprobs=body.top_logprobs is not None,
-        top_prompt_logprobs=body.top_prompt_logprobs is not None,
+        top_prompt_logprobs=bool(sampling.prompt_logprobs),
     )
     stream = await begin(request, body.model, chat_prompt(body), sampling)
     if body.stream:
@@ -61,8 +59,9 @@ async def chat_completions(request: Request, body: ChatRequest) -> Response:
 def _sampling(body: ChatRequest) -> Sampling:
     asked = body.logprobs or (body.logprobs is None and body.top_logprobs is not None)
     # A number, as other servers take it, asks for so many of the best tokens.
-    asked_of_prompt = body.prompt_logprobs not in (None, False) or body.top_prompt_logprobs is not None
-    number = 0 if isinstance(body.prompt_logprobs, bool) else body.prompt_logprobs or 0
+    given = body.prompt_logprobs
+    asked_of_prompt = (given is not None and given is not False) or body.top_prompt_logprobs is not None
+    number = 0 if given is True else given or 0
     if body.max_tokens is None:
         body.max_tokens = body.max_completion_tokens
     return body.sampling(
@@ -93,12 +92,19 @@ def chat_prompt(body: ChatRequest) -> Chat:
 def _tools(tools: list[dict[str, Any]], choice: ToolChoice | None) -> tuple[list[dict[str, Any]], str]:
     """The tools that may be called, and whether one must be."""
     if isinstance(choice, NamedTool):
-        named = [tool for tool in tools if (tool.get("function") or {}).get("name") == choice.function.name]
-        if not named:
-            raise InvalidRequestError("tool_choice", f"There is no tool called {choice.function.name!r} in tools.")
-        return named, "required"
-    if choice in ("any", "required"):
+        return tools_to_call(tools, "required", choice.function.name)
+    return tools_to_call(tools, "required" if choice in ("any", "required") else choice or "auto")
+
+
+def tools_to_call(
+    tools: list[dict[str, Any]], choice: str, name: str | None = None
+) -> tuple[list[dict[str, Any]], str]:
+    """The tools that may be called under a choice, or the one that was named; raises InvalidRequestError for none."""
+    if name is not None:
+        functions = [(tool, tool.get("function")) for tool in tools]
+        tools = [tool for tool, function in functions if isinstance(function, dict) and function.get("name") == name]
         if not tools:
-            raise InvalidRequestError("tool_choice", "A tool must be called, but the request has no tools.")
-        return tools, "required"
-    return tools, choice or "auto"
+            raise InvalidRequestError("tool_choice", f"There is no tool called {name!r} in tools.")
+    if choice == "required" and not tools:
+        raise InvalidRequestError("tool_choice", "A tool must be called, but the request has no tools.")
+    return tools, choice

@@ -11,12 +11,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tramontane.api.authentication import AuthenticatedRoute
-from tramontane.api.chat import STREAMED
-from tramontane.api.errors import INTERNAL_MESSAGE, RESPONSES, AnswerFailedError
-from tramontane.api.generation import begin, created_now, note_request, usage_body
+from tramontane.api.errors import RESPONSES
+from tramontane.api.generation import begin, created_now, inputs_of, note_request, read_whole, usage_body
 from tramontane.api.platform import exchange_of, platform_of
 from tramontane.api.schemas.completions import Completion, CompletionRequest
-from tramontane.api.streams import DONE, EventStreamResponse, event, json_response, unless_hung_up
+from tramontane.api.streams import DONE, STREAMED, EventStreamResponse, event, json_response
 from tramontane.errors import InvalidRequestError
 from tramontane.gateway.answers import Answer, Choice, Event, EventStream, TokenScore, Usage
 from tramontane.gateway.requests import Continuation, Fim, Prompt, Sampling
@@ -71,15 +70,13 @@ async def completions(request: Request, body: CompletionRequest) -> Response:
 
 
 def _prompts(body: CompletionRequest) -> list[Prompt]:
-    given = body.prompt
-    several: Sequence[Any] = [given] if isinstance(given, str) or (given and isinstance(given[0], int)) else given
-    if not 1 <= len(several) <= _MOST_PROMPTS:
-        raise InvalidRequestError("prompt", f"Give 1 to {_MOST_PROMPTS} prompts, not {len(several)}.")
-    if body.suffix:
-        if not all(isinstance(prompt, str) for prompt in several):
-            raise InvalidRequestError("prompt", "With a suffix the prompt must be a text.")
-        return [Fim(prompt, body.suffix) for prompt in several]
-    return [Continuation(prompt if isinstance(prompt, str) else tuple(prompt)) for prompt in several]
+    several = inputs_of("prompt", body.prompt, _MOST_PROMPTS)
+    if not body.suffix:
+        return [Continuation(prompt) for prompt in several]
+    texts = [prompt for prompt in several if isinstance(prompt, str)]
+    if len(texts) < len(several):
+        raise InvalidRequestError("prompt", "With a suffix the prompt must be a text.")
+    return [Fim(text, body.suffix) for text in texts]
 
 
 async def _echoed(request: Request, body: CompletionRequest, prompt: Prompt) -> tuple[str, str | None]:
@@ -97,18 +94,12 @@ async def _whole(request: Request, body: CompletionRequest, begun: _Prompts) -> 
     n = begun.sampling.n
     answers = [Answer(n) for _ in begun.streams]
 
-    async def gather() -> None:
-        for stream, answer in zip(begun.streams, answers, strict=True):
-            async for added in stream:
-                answer.add(added)
-
     try:
-        await unless_hung_up(request, gather())
+        for stream, answer in zip(begun.streams, answers, strict=True):
+            await read_whole(request, stream, answer.add)
     finally:
         await begun.close()
     choices = [choice for answer in answers for choice in answer.choices]
-    if any(choice.finish_reason == "error" for choice in choices):
-        raise AnswerFailedError(INTERNAL_MESSAGE)
     reply = {
         "id": exchange_of(request).id,
         "object": "text_completion",
@@ -171,7 +162,7 @@ async def _streamed(request: Request, body: CompletionRequest, begun: _Prompts) 
         choices = [_StreamedChoice(body, begun, number, index) for index in range(n)]
         async for added in stream:
             answer.add(added)
-            choice = choices[added.index].read(added)
+            choice = choices[added.index].read(added, answer.choices[0].prompt_scores)
             if choice is not None:
                 yield event({**head, "choices": [choice]})
     # With the usage there are choices: a chunk without any breaks some readers.
@@ -189,14 +180,12 @@ class _StreamedChoice:
         self._echo, self._unscored = begun.texts[number], begun.unscored[number]
         self._offset = 0
 
-    def read(self, added: Event) -> dict[str, Any] | None:
-        """What an event adds; None where that is nothing."""
+    def read(self, added: Event, prompt_scores: Sequence[TokenScore] | None) -> dict[str, Any] | None:
+        """What an event adds; None where that is nothing. Each choice repeats the prompt's scores, which come once."""
         text = self._echo + "".join(part.text for part in added.parts if isinstance(part, Text))
-        scores, first = [*(added.prompt_scores or ()), *added.scores], None
-        if added.prompt_scores is not None:
-            first = self._unscored
-        elif self._echo:
-            self._offset = len(self._echo)  # the prompt's scores come with another choice
+        scores, first = [*added.scores], None
+        if self._echo and prompt_scores is not None:
+            scores, first = [*prompt_scores, *scores], self._unscored
         self._echo = ""
         logprobs = None
         if self._scored and scores:

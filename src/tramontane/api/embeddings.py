@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from starlette.responses import Response
 
 from tramontane.api.authentication import AuthenticatedRoute
 from tramontane.api.errors import RESPONSES
-from tramontane.api.generation import note_request, usage_body
+from tramontane.api.generation import inputs_of, note_request, usage_body
 from tramontane.api.platform import exchange_of, platform_of, principal_of
 from tramontane.api.schemas.embeddings import EmbeddingRequest, EmbeddingResponse
 from tramontane.api.streams import json_response, unless_hung_up
@@ -32,7 +31,7 @@ async def embeddings(request: Request, body: EmbeddingRequest) -> Response:
     """One vector for each input: floats, whole numbers or bits; as lists or base64."""
     note_request(request, body, body.metadata)
     exchange = exchange_of(request)
-    job = EmbeddingJob(exchange.id, _inputs(body), principal_of(request).cache_salt)
+    job = EmbeddingJob(exchange.id, inputs_of("input", body.input, _MOST_INPUTS), principal_of(request).cache_salt)
     made = await unless_hung_up(request, platform_of(request).gateway.embed(body.model, job, exchange))
     vectors = np.asarray(made.vectors, dtype=np.float32)  # [inputs, dim]
     vectors = _shortened(vectors, body.output_dimension or body.dimensions)
@@ -46,14 +45,6 @@ async def embeddings(request: Request, body: EmbeddingRequest) -> Response:
         "usage": usage_body(Usage(made.num_tokens, 0, 0)),
     }
     return json_response(reply)
-
-
-def _inputs(body: EmbeddingRequest) -> list[str | tuple[int, ...]]:
-    given = body.input
-    several: Sequence[Any] = [given] if isinstance(given, str) or (given and isinstance(given[0], int)) else given
-    if not 1 <= len(several) <= _MOST_INPUTS:
-        raise InvalidRequestError("input", f"Give 1 to {_MOST_INPUTS} inputs, not {len(several)}.")
-    return [text if isinstance(text, str) else tuple(text) for text in several]
 
 
 def _shortened(vectors: npt.NDArray[np.float32], dimensions: int | None) -> npt.NDArray[np.float32]:

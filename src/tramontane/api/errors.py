@@ -36,6 +36,8 @@ _INVALID_MODEL, _MESSAGE_ORDER, _FUNCTION_CALL = "1500", "3230", "3280"
 _RATE_LIMITED, _INTERNAL = "1300", "3000"
 _OF_A_FUNCTION_CALL = re.compile(r"messages\.\d+\.(tool_calls|tool_call_id)")
 
+_MOST_ENTRIES = 20  # of a 422: who sent more wrong fields finds the next ones when these are right
+
 INTERNAL_MESSAGE = "The server failed to answer this request; its log tells why, under the request's id."
 
 MAX_BODY_BYTES = 32 * 2**20  # two dozen long documents are some 5 MiB
@@ -142,7 +144,7 @@ async def _invalid_fields(request: Request, error: Exception) -> Response:
         where, reason = entries[0]["loc"][-1], entries[0].get("ctx", {}).get("error", "")
         message = f"The body is not JSON: {str(reason).rstrip('.')}, at character {where}."
         return error_response(400, message, "invalid_request_error", exchange_id)
-    message_body = {"detail": [_entry(entry) for entry in entries]}
+    message_body = {"detail": [_entry(entry) for entry in entries[:_MOST_ENTRIES]]}
     return error_response(422, message_body, "invalid_request_error", exchange_id)
 
 

@@ -7,13 +7,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tramontane.api.authentication import AuthenticatedRoute
-from tramontane.api.chat import STREAMED
 from tramontane.api.chat_answers import Shown, streamed_chat, whole_chat
 from tramontane.api.errors import RESPONSES
 from tramontane.api.generation import begin, note_request, whole
 from tramontane.api.platform import exchange_of
 from tramontane.api.schemas.chat import ChatCompletion, FimRequest
-from tramontane.api.streams import EventStreamResponse
+from tramontane.api.streams import STREAMED, EventStreamResponse
 from tramontane.gateway.requests import Fim
 
 router = APIRouter(route_class=AuthenticatedRoute, tags=["completion"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from starlette.requests import Request
@@ -12,7 +12,8 @@ from tramontane.api.errors import INTERNAL_MESSAGE, AnswerFailedError
 from tramontane.api.platform import exchange_of, platform_of, principal_of
 from tramontane.api.schemas.common import RequestBody
 from tramontane.api.streams import unless_hung_up
-from tramontane.gateway.answers import Answer, EventStream, TokenScore, Usage
+from tramontane.errors import InvalidRequestError
+from tramontane.gateway.answers import Answer, Event, EventStream, TokenScore, Usage
 from tramontane.gateway.requests import Generation, Prompt, Sampling
 
 _MOST_METADATA, _LONGEST_KEY, _LONGEST_VALUE = 16, 64, 512
@@ -26,7 +27,12 @@ def note_request(
     exchange.stream = bool(stream)
     exchange.ignored_fields = [name[:_LONGEST_KEY] for name in body.ignored_fields[:_MOST_METADATA]]
     pairs = list((metadata or {}).items())[:_MOST_METADATA]
-    exchange.metadata = {str(key)[:_LONGEST_KEY]: str(value)[:_LONGEST_VALUE] for key, value in pairs}
+    exchange.metadata = {_plain(key)[:_LONGEST_KEY]: _plain(value)[:_LONGEST_VALUE] for key, value in pairs}
+
+
+def _plain(value: Any) -> str:
+    """Text that can be written anywhere: half a surrogate pair cannot."""
+    return str(value).encode("utf-8", "replace").decode()
 
 
 async def begin(request: Request, model: str, prompt: Prompt, sampling: Sampling, suffix: str = "") -> EventStream:
@@ -43,20 +49,36 @@ async def begin(request: Request, model: str, prompt: Prompt, sampling: Sampling
 
 async def whole(request: Request, stream: EventStream, num_choices: int) -> Answer:
     """The whole answer; cancelled when the client hangs up. Raises AnswerFailedError."""
+    answer = Answer(num_choices)
+    await read_whole(request, stream, answer.add)
+    return answer
+
+
+async def read_whole(request: Request, stream: EventStream, add: Callable[[Event], None]) -> None:
+    """Reads a stream to its end and closes it; cancelled when the client hangs up. Raises AnswerFailedError."""
+    failed = False
+
+    async def read() -> None:
+        nonlocal failed
+        async for event in stream:
+            add(event)
+            failed |= event.finish_reason == "error"
+
     try:
-        answer = await unless_hung_up(request, _gather(stream, num_choices))
+        await unless_hung_up(request, read())
     finally:
         await stream.aclose()
-    if any(choice.finish_reason == "error" for choice in answer.choices):
+    if failed:
         raise AnswerFailedError(INTERNAL_MESSAGE)
-    return answer
 
 
-async def _gather(stream: EventStream, num_choices: int) -> Answer:
-    answer = Answer(num_choices)
-    async for event in stream:
-        answer.add(event)
-    return answer
+def inputs_of(field: str, given: str | Sequence[Any], most: int) -> list[str | tuple[int, ...]]:
+    """One text or its tokens, or several of either, as a list."""
+    is_one = isinstance(given, str) or (len(given) > 0 and isinstance(given[0], int))
+    several: Sequence[Any] = [given] if is_one else given
+    if not 1 <= len(several) <= most:
+        raise InvalidRequestError(field, f"{field} must be 1 to {most} texts, not {len(several)}.")
+    return [one if isinstance(one, str) else tuple(one) for one in several]
 
 
 def created_now() -> int:

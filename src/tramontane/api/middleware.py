@@ -61,6 +61,7 @@ class ExchangeMiddleware:
 
         try:
             if self._platform.draining and scope["path"] not in _QUIET_ROUTES:
+                exchange.route = "(ending)"  # no route was looked for
                 await _refuse_to_begin(exchange.id)(scope, receive, send_with_headers)
             else:
                 await self._app(scope, receive, send_with_headers)
@@ -73,7 +74,7 @@ class ExchangeMiddleware:
 
     def _record(self, exchange: Exchange, scope: Scope, status: int) -> None:
         route = getattr(scope.get("route"), "path", None)
-        exchange.route = route or "(no such route)"
+        exchange.route = route or exchange.route or "(no such route)"
         seconds = time.perf_counter() - exchange.started
         self._platform.metrics.record(exchange, status, seconds)
         if route not in _QUIET_ROUTES:

@@ -7,10 +7,11 @@ import asyncio
 from fastapi import APIRouter
 from starlette.requests import Request
 
-from tramontane.api.authentication import AuthenticatedRoute
-from tramontane.api.errors import RESPONSES, ForbiddenError
-from tramontane.api.platform import platform_of, principal_of
+from tramontane.api.authentication import AuthenticatedRoute, require_administrator
+from tramontane.api.errors import RESPONSES
+from tramontane.api.platform import platform_of
 from tramontane.api.schemas.models import Capabilities, Card, CardList, Deleted
+from tramontane.catalogue.running import is_served
 from tramontane.catalogue.store import ModelStore
 from tramontane.errors import InvalidRequestError, TramontaneError, UnknownModelError
 from tramontane.gateway.cards import ModelCard
@@ -35,12 +36,15 @@ async def get_model(request: Request, model_id: str) -> Card:
 @router.delete("/v1/models/{model_id:path}")
 async def delete_model(request: Request, model_id: str) -> Deleted:
     """Delete the files of a model that was pulled to this machine and is not served now."""
-    platform, principal = platform_of(request), principal_of(request)
-    if principal.role not in ("owner", "admin"):
-        raise ForbiddenError("Only owners and admins delete models.")
-    if any(card.name == model_id for card in platform.gateway.cards()):
+    platform = platform_of(request)
+    require_administrator(request)
+    pulled = _is_pulled(platform.store, model_id)
+    is_in_use = any(card.name == model_id for card in platform.gateway.cards())
+    if pulled:  # it may be served under another name, and by another server of this home
+        is_in_use |= is_served(platform.store.home, platform.store.folder(model_id))
+    if is_in_use:
         raise InvalidRequestError("model_id", f"{model_id!r} is being served: start the server without it first.")
-    if platform.store is None or not _is_pulled(platform.store, model_id):
+    if not pulled:
         raise UnknownModelError(f"No model {model_id[:200]!r} was pulled to this machine.")
     try:
         await asyncio.to_thread(platform.store.delete, model_id)

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from tramontane.accounts.sign_in import redeem_link, sign_out
-from tramontane.api.authentication import SESSION_COOKIE, AuthenticatedRoute
+from tramontane.api.authentication import AuthenticatedRoute, session_cookie
 from tramontane.api.platform import platform_of, principal_of
 
 router = APIRouter(include_in_schema=False)
@@ -48,7 +48,7 @@ async def sign_in(request: Request, token: str = "") -> Response:
     response = RedirectResponse("/", status_code=303)
     # Not `secure`: on loopback there is no TLS. Behind a proxy that speaks it, the scheme is known.
     response.set_cookie(
-        SESSION_COOKIE,
+        session_cookie(request),
         session.reveal(),
         max_age=_SESSION_SECONDS,
         httponly=True,
@@ -63,11 +63,11 @@ async def leave(request: Request) -> Response:
     """Ends the browser session."""
     platform = platform_of(request)
     if principal_of(request).credential == "session":
-        ended = await sign_out(platform.database, request.cookies[SESSION_COOKIE])
+        ended = await sign_out(platform.database, request.cookies[session_cookie(request)])
         if ended is not None:
             platform.authenticator.forget(ended)
     response = Response(status_code=204)
-    response.delete_cookie(SESSION_COOKIE)
+    response.delete_cookie(session_cookie(request))
     return response
 
 

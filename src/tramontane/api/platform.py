@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import cast
 
 from starlette.requests import Request
@@ -23,8 +23,8 @@ class Platform:
     database: Database
     authenticator: Authenticator
     gateway: Gateway
-    metrics: Metrics = field(default_factory=Metrics)
-    store: ModelStore | None = None  # None: models cannot be deleted through the API
+    metrics: Metrics
+    store: ModelStore
     draining: bool = False  # set once the server has been asked to end: nothing new begins
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tramontane.api.chat import tools_to_call
 from tramontane.api.schemas.responses import NamedFunction, ResponseRequest, TextFormat
 from tramontane.errors import InvalidRequestError
 from tramontane.gateway.requests import DEFAULT_TEMPERATURE, AnswerFormat, Chat, Sampling
@@ -37,19 +38,13 @@ def response_chat(body: ResponseRequest) -> Chat:
 
 
 def _tools(body: ResponseRequest) -> tuple[list[dict[str, Any]], str]:
-    tools = [
+    tools: list[dict[str, Any]] = [
         {"type": "function", "function": tool.model_dump(include={"name", "description", "parameters"})}
         for tool in body.tools or []
     ]
     if isinstance(body.tool_choice, NamedFunction):
-        name = body.tool_choice.name
-        tools = [tool for tool in tools if tool["function"]["name"] == name]  # type: ignore[index]
-        if not tools:
-            raise InvalidRequestError("tool_choice", f"There is no tool called {name!r} in tools.")
-        return tools, "required"
-    if body.tool_choice == "required" and not tools:
-        raise InvalidRequestError("tool_choice", "A tool must be called, but the request has no tools.")
-    return tools, body.tool_choice or "auto"
+        return tools_to_call(tools, "required", body.tool_choice.name)
+    return tools_to_call(tools, body.tool_choice or "auto")
 
 
 def _format(text: TextFormat | None) -> AnswerFormat:

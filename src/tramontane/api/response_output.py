@@ -39,8 +39,13 @@ class ResponseWriter:
         for part in added.parts:
             yield from self._add_part(part)
         if added.finish_reason is not None:
-            yield from self._close_item()
+            yield from self._close_item("incomplete" if added.finish_reason in _INCOMPLETE else "completed")
             yield self._finish(added)
+
+    def write(self, added: Event) -> None:
+        """Takes an event in, where nobody asks for what it adds."""
+        for _ in self.add(added):
+            pass
 
     def _add_part(self, part: Part) -> Iterator[Named]:
         if isinstance(part, ToolCall):
@@ -67,7 +72,7 @@ class ResponseWriter:
         yield self._event("response.output_item.added", output_index=number, item=dict(self._item))
         yield self._event("response.content_part.added", **self._place(), content_index=0, part=self._part(""))
 
-    def _close_item(self) -> Iterator[Named]:
+    def _close_item(self, status: str = "completed") -> Iterator[Named]:
         if self._item is None:
             return
         text, place = "".join(self._text), self._place()
@@ -76,7 +81,7 @@ class ResponseWriter:
         else:
             yield self._event("response.reasoning_text.done", **place, content_index=0, text=text)
         yield self._event("response.content_part.done", **place, content_index=0, part=self._part(text))
-        item, self._item = {**self._item, "status": "completed", "content": [self._part(text)]}, None
+        item, self._item = {**self._item, "status": status, "content": [self._part(text)]}, None
         yield self._event("response.output_item.done", output_index=place["output_index"], item=item)
         self.response["output"].append(item)
 

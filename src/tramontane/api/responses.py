@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from tramontane.api.authentication import AuthenticatedRoute
-from tramontane.api.errors import INTERNAL_MESSAGE, RESPONSES, AnswerFailedError
-from tramontane.api.generation import begin, note_request
+from tramontane.api.errors import RESPONSES
+from tramontane.api.generation import begin, note_request, read_whole
 from tramontane.api.platform import exchange_of
 from tramontane.api.response_input import response_chat, response_sampling
 from tramontane.api.response_output import ResponseWriter
 from tramontane.api.schemas.responses import ResponseBody, ResponseRequest
-from tramontane.api.streams import EventStreamResponse, event, json_response, unless_hung_up
+from tramontane.api.streams import STREAMED, EventStreamResponse, event, json_response
 from tramontane.gateway.answers import EventStream
 
 router = APIRouter(route_class=AuthenticatedRoute, tags=["responses"])
-
-_STREAMED: dict[str, Any] = {"text/event-stream": {"schema": {"type": "string"}}}
 
 
 @router.post(
     "/v1/responses",
     response_model=ResponseBody,
-    responses={**RESPONSES, 200: {"content": _STREAMED, "description": "The response; its events on demand."}},
+    responses={**RESPONSES, 200: {"content": STREAMED, "description": "The response; its events on demand."}},
 )
 async def create_response(request: Request, body: ResponseRequest) -> Response:
     """Answer a conversation, whole or as a stream of named events; nothing is stored."""
@@ -36,12 +33,7 @@ async def create_response(request: Request, body: ResponseRequest) -> Response:
     writer = ResponseWriter(exchange_of(request).id, body)
     if body.stream:
         return EventStreamResponse(_streamed(writer, stream), stream.aclose)
-    try:
-        await unless_hung_up(request, _write(writer, stream))
-    finally:
-        await stream.aclose()
-    if writer.response["status"] == "failed":
-        raise AnswerFailedError(INTERNAL_MESSAGE)
+    await read_whole(request, stream, writer.write)
     return json_response(writer.response)
 
 
@@ -51,9 +43,3 @@ async def _streamed(writer: ResponseWriter, stream: EventStream) -> AsyncIterato
     async for added in stream:
         for name, data in writer.add(added):
             yield event(data, name)
-
-
-async def _write(writer: ResponseWriter, stream: EventStream) -> None:
-    async for added in stream:
-        for _ in writer.add(added):
-            pass

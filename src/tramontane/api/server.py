@@ -13,14 +13,51 @@ from types import FrameType
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tramontane.api.platform import Platform
 from tramontane.errors import TramontaneError
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _KEEP_ALIVE_SECONDS = 75
+_MOST_HEADER_BYTES, _HEADER_SECONDS = 64 * 1024, 30
+_BACKLOG = 2048  # connections that wait to be accepted
 # After the answers were cut there are last chunks to be sent.
 _LAST_CHUNKS_SECONDS = 5
+
+
+class _BoundedHeaders(HttpToolsProtocol):
+    """Ends a connection whose headers are too long or too slow: before them nothing is known of who sends them."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client has connected."""
+        super().connection_made(transport)
+        self._num_header_bytes, self._in_headers = 0, True
+        self._deadline = self.loop.call_later(_HEADER_SECONDS, transport.close)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes have come."""
+        super().data_received(data)
+        if self._in_headers:
+            self._num_header_bytes += len(data)
+            if self._num_header_bytes > _MOST_HEADER_BYTES:
+                self.transport.close()
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._num_header_bytes, self._in_headers = 0, True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Its headers are there."""
+        self._in_headers = False
+        self._deadline.cancel()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection has ended."""
+        self._deadline.cancel()
+        super().connection_lost(exc)
 
 
 class DrainingServer(uvicorn.Server):
@@ -35,12 +72,13 @@ class DrainingServer(uvicorn.Server):
         config = uvicorn.Config(
             app,
             loop="uvloop",
-            http="httptools",
+            http=_BoundedHeaders,
             ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
+            backlog=_BACKLOG,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=int(drain_seconds) + _LAST_CHUNKS_SECONDS,
         )
@@ -70,7 +108,8 @@ class DrainingServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Waits for answers, and cuts those that are not done at the deadline."""
         loop = asyncio.get_running_loop()
-        cutting = loop.call_later(self._drain_seconds, lambda: loop.run_in_executor(None, self._cut))
+        # In a thread of its own: the loop's may all be busy with what clients have asked for.
+        cutting = loop.call_later(self._drain_seconds, lambda: threading.Thread(target=self._cut).start())
         try:
             await super().shutdown(sockets)
         finally:
@@ -84,6 +123,8 @@ def listen(host: str, port: int) -> socket.socket:
         listening = socket.socket(family, kind, protocol)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
+        # Now: a bound address alone can be bound once more, and nobody is refused between here and the server's start.
+        listening.listen(_BACKLOG)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise TramontaneError(

@@ -17,11 +17,27 @@ T = TypeVar("T")
 
 DONE = b"data: [DONE]\n\n"
 
+_EVENT = {
+    "type": "object",
+    "title": "Event",
+    "required": ["data"],
+    "properties": {
+        "data": {"type": "string", "description": "A chunk, as JSON; at the end of completions [DONE]."},
+        "event": {"type": "string", "description": "Its name, where events have one."},
+    },
+}
+STREAMED: dict[str, Any] = {"text/event-stream": {"schema": _EVENT}}
+"""What an answer is when it comes as a stream; for the API's description."""
+
+
+# Made once: `json.dumps` would make one for each event, a quarter of what the event takes to write.
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
 
 def to_json(data: Any) -> bytes:
     """JSON as it is sent. Half a surrogate pair, which only a client can have brought, is escaped again."""
     try:
-        return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
+        return _encode(data).encode()
     except UnicodeEncodeError:
         return json.dumps(data, separators=(",", ":")).encode()
 

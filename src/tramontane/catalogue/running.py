@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,13 +18,14 @@ class RunningServer:
     started: int
     url: str
     models: tuple[str, ...]
+    folders: tuple[str, ...] = ()  # from which they were loaded
 
 
 @contextmanager
-def announce(home: Path, url: str, models: Sequence[str]) -> Iterator[None]:
+def announce(home: Path, url: str, models: Sequence[str], folders: Iterable[Path] = ()) -> Iterator[None]:
     """Within this context others of the same user see that this process serves `models` at `url`."""
-    pid = os.getpid()
-    folder, server = home / "run", RunningServer(pid, _start_time(pid) or 0, url, tuple(models))
+    pid, loaded = os.getpid(), tuple(str(folder.resolve()) for folder in folders)
+    folder, server = home / "run", RunningServer(pid, _start_time(pid) or 0, url, tuple(models), loaded)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path, draft = folder / f"{pid}.json", folder / f".{pid}.draft"
     draft.unlink(missing_ok=True)
@@ -49,10 +50,16 @@ def running_servers(home: Path) -> list[RunningServer]:
     return sorted(servers, key=lambda server: server.pid)
 
 
+def is_served(home: Path, folder: Path) -> bool:
+    """Whether a running server has loaded a model from this folder, under whatever name."""
+    return any(str(folder.resolve()) in server.folders for server in running_servers(home))
+
+
 def _read(path: Path) -> RunningServer | None:
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
-        return RunningServer(int(fields["pid"]), int(fields["started"]), str(fields["url"]), tuple(fields["models"]))
+        models, folders = tuple(fields["models"]), tuple(fields["folders"])
+        return RunningServer(int(fields["pid"]), int(fields["started"]), str(fields["url"]), models, folders)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -35,6 +35,7 @@ class ModelStore:
     """The models under one home folder. Names of folders are made here, from checked names of repositories."""
 
     def __init__(self, home: Path) -> None:
+        self.home = home
         self._models = home / "models"
         self._partial = self._models / ".partial"
         self._trash = self._models / ".trash"

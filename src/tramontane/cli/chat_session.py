@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import uuid
 from collections.abc import Callable
@@ -69,7 +70,8 @@ class ChatSession:
         """Ctrl-C: what was written until then is the answer."""
         print()
         notes.print("Stopped.", style="dim")
-        self._keep_answer()
+        if self.messages and self.messages[-1]["role"] == "user":  # else nothing was being answered
+            self._keep_answer()
 
     def attach(self, path: Path) -> None:
         """Adds a document to answer from."""
@@ -138,7 +140,7 @@ class ChatSession:
 
     def _set_max_tokens(self, text: str) -> None:
         value = _number(text)
-        if value < 1 or value != int(value):
+        if not math.isfinite(value) or value < 1 or value != int(value):
             raise TramontaneError("The number of tokens is a whole number from 1.")
         self._max_tokens = int(value)
 

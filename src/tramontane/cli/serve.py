@@ -97,6 +97,7 @@ class _Serving:
     ) -> None:
         self._home, self._listening, self._drain_seconds = home, listening, drain
         self._names = [source.name for source in sources]
+        self._folders = [source.folder for source in sources if source.folder is not None]
         self._provider = LocalProvider(sources, options)
         self._database = Database.open(os.environ.get("TRAMONTANE_DATABASE_URL"), home)
 
@@ -122,7 +123,7 @@ class _Serving:
         flushing = asyncio.create_task(_flush_now_and_then(platform.authenticator))
         loading = asyncio.create_task(self._load(server, platform))
         try:
-            with announce(self._home, url, self._names):
+            with announce(self._home, url, self._names, self._folders):
                 await server.serve([self._listening])
             await loading
         finally:

@@ -6,16 +6,18 @@ import asyncio
 import queue
 import threading
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from tramontane.engine.engine import Engine
 from tramontane.engine.metrics import EngineMetrics
 from tramontane.engine.request import Output, Request
-from tramontane.errors import TramontaneError
+from tramontane.errors import ModelNotReadyError
 
 Command = Callable[[], None]
 
 # Checking a request looks at each token of its prompt: from so many on, in a thread, so that others' streams go on.
 _LONG_PROMPT = 4096
+_PREPARING_THREADS = 2
 
 
 class OutputStream:
@@ -61,6 +63,8 @@ class AsyncEngine:
         self._stopping = False  # the thread's: no step comes any more
         self._closed = False  # everyone's, under the lock: no command comes any more
         self._lock = threading.Lock()
+        # Of its own: hostile grammars keep these threads busy, and nobody else's.
+        self._preparing = ThreadPoolExecutor(_PREPARING_THREADS, thread_name_prefix="prepare")
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
         self._thread.start()
 
@@ -68,6 +72,11 @@ class AsyncEngine:
     def max_context(self) -> int:
         """Tokens that prompt and output may have together."""
         return self._engine.max_context
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its thread runs: a bug can end it, and then nobody is served any more."""
+        return self._thread.is_alive()
 
     @property
     def metrics(self) -> EngineMetrics:
@@ -90,10 +99,12 @@ class AsyncEngine:
         """Queues a request; raises InvalidRequestError or QueueFullError. The caller owns the stream, and closes it."""
         stream = OutputStream(self, request)
         accepted: asyncio.Future[None] = stream.loop.create_future()
-        if request.grammar is None and len(request.prompt) < _LONG_PROMPT:
+        if self._closed:
+            raise ModelNotReadyError("The engine has been closed.")
+        if request.grammar is None and len(request.prompt) + len(request.prediction) < _LONG_PROMPT:
             prepared = self._engine.prepare(request)
-        else:
-            prepared = await asyncio.to_thread(self._engine.prepare, request)  # seconds, for a hostile grammar
+        else:  # seconds, for a hostile grammar
+            prepared = await stream.loop.run_in_executor(self._preparing, self._engine.prepare, request)
 
         def submit() -> None:
             try:
@@ -105,7 +116,7 @@ class AsyncEngine:
                 _call(stream.loop, _succeed, accepted)
 
         if not self._send(submit):
-            raise TramontaneError("The engine has been closed.")
+            raise ModelNotReadyError("The engine has been closed.")
         try:
             await accepted
         except asyncio.CancelledError:
@@ -127,6 +138,7 @@ class AsyncEngine:
         """Ends the thread after its current step; whoever still listens gets the finish reason `cancelled`."""
         self._send(self._stop, last=True)
         self._thread.join()
+        self._preparing.shutdown(wait=False, cancel_futures=True)
 
     def _stop(self) -> None:
         self._stopping = True
@@ -166,10 +178,8 @@ class AsyncEngine:
         """Ends what was asked for and is not finished."""
         self._send(self._stop, last=True)
         self._obey(wait=False)
-        for request_id, listener in list(self._listeners.items()):
-            choices = self._engine.open_choices(request_id)
-            self._deliver([Output(request_id, index, finish_reason="cancelled") for index in choices])
-            self._give_up(request_id, listener)
+        self._deliver(self._engine.cut_short())
+        self._listeners.clear()
 
     def _obey(self, wait: bool) -> None:
         """Carries out the commands that have come; `wait`: until there is one."""

@@ -19,6 +19,7 @@ from tramontane.engine.kv_cache import KVCache, block_bytes, layer_groups, max_t
 from tramontane.engine.metrics import EngineMetrics
 from tramontane.engine.pacing import PromptPacer
 from tramontane.engine.pooling import finish_pooling
+from tramontane.engine.prediction import PredictedText
 from tramontane.engine.prefix_cache import PrefixCache, TokensKey
 from tramontane.engine.request import FinishReason, Output, Request, Usage
 from tramontane.engine.sampler import logprobs_of, sample
@@ -58,9 +59,10 @@ class EngineConfig:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A request that was checked, with its grammar compiled."""
+    """A request that was checked, with its grammar compiled and its prediction made ready."""
 
     grammar: CompiledGrammar | None
+    predicted: PredictedText | None = None
 
 
 class Engine:
@@ -131,8 +133,13 @@ class Engine:
             request.sampling.validate(vocab_size)
             if request.sampling.stop and self.tokenizer is None:
                 raise InvalidRequestError("stop", "Stop strings need a tokenizer, and this model has none.")
+        if len(request.prediction) > self.max_context:
+            raise InvalidRequestError(
+                "prediction", f"The prediction is longer than the context of {self.max_context} tokens: shorten it."
+            )
+        predicted = PredictedText(request.prediction) if request.prediction else None
         if request.grammar is None:
-            return Prepared(None)
+            return Prepared(None, predicted)
         if self._grammars is None or request.sampling is None:
             raise InvalidRequestError("grammar", "A grammar needs a tokenizer and a sampled request.")
         if request.sampling.stop and not request.grammar.has_free_text:
@@ -143,33 +150,35 @@ class Engine:
             _begin(compiled, request)
         except GrammarStateError:
             raise InvalidRequestError("prefix", "No answer of the form asked for begins with this prefix.") from None
-        return Prepared(compiled)
+        return Prepared(compiled, predicted)
 
     def submit(self, request: Request, prepared: Prepared | None = None) -> None:
         """Queues a request; raises InvalidRequestError or QueueFullError. `prepared`: by `prepare`, if it was."""
-        grammar = (prepared or self.prepare(request)).grammar
+        prepared = prepared or self.prepare(request)
         if request.id in self._live:
             raise InvalidRequestError("id", f"A request {request.id} is being served already.")
         sequences: list[Sequence] = []
         for index in range(1 if request.sampling is None else request.sampling.n):
-            sequences.append(self._new_sequence(request, index, grammar, sequences[0] if sequences else None))
+            sequences.append(self._new_sequence(request, index, prepared, sequences[0] if sequences else None))
         self._scheduler.add(sequences)
         self._live[request.id] = sequences
 
-    def _new_sequence(
-        self, request: Request, index: int, grammar: CompiledGrammar | None, leader: Sequence | None
-    ) -> Sequence:
+    def _new_sequence(self, request: Request, index: int, prepared: Prepared, leader: Sequence | None) -> Sequence:
         text = None
         if self.tokenizer is not None and request.sampling is not None:
             text = TextStream(self.tokenizer, request.sampling.stop, continues=request.continues_text)
-        started = None if grammar is None else _begin(grammar, request)
-        return Sequence(request, index, len(self._cache.groups), text, started, leader)
+        started = None if prepared.grammar is None else _begin(prepared.grammar, request)
+        return Sequence(request, index, len(self._cache.groups), text, started, leader, prepared.predicted)
 
     def cancel(self, request_id: str) -> None:
         """Gives a request up; its blocks are free at once. Nothing happens where it is not known (any more)."""
         for sequence in self._live.pop(request_id, []):
             self._scheduler.remove(sequence)
         self._read_gauges()
+
+    def cut_short(self) -> list[Output]:
+        """Ends everything that is not finished, with the counts of what was delivered."""
+        return [self._end(sequence, Output(*_key(sequence)), "cancelled") for sequence in self._unfinished()]
 
     def open_choices(self, request_id: str) -> list[int]:
         """The choices of a request that have not ended; none where it is not known (any more)."""
@@ -275,6 +284,9 @@ class Engine:
             for at in going:  # the token that was sampled has been computed already
                 self._scheduler.settle(chunks[at].sequence, 1)
             depth += 1
+        for chunk in chunks:
+            if chunk.guess:
+                self._scheduler.trim(chunk.sequence)
         return outputs
 
     def _sample_once(self, sequences: list[Sequence], logits: Tensor, outputs: list[Output]) -> None:

@@ -16,6 +16,7 @@ FinishReason = Literal["stop", "length", "model_length", "cancelled", "error"]
 MAX_CHOICES = 128
 MAX_TOP_LOGPROBS = 100
 MAX_BIASED_TOKENS = 1024
+MAX_STOPS, LONGEST_STOP = 16, 256  # each token of an answer is looked at for each of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,10 @@ class SamplingParams:
             )
         if any(not text for text in self.stop):
             raise InvalidRequestError("stop", "A stop string is empty; leave it out or give it a character.")
+        if len(self.stop) > MAX_STOPS or any(len(text) > LONGEST_STOP for text in self.stop):
+            raise InvalidRequestError(
+                "stop", f"There may be {MAX_STOPS} stop strings of {LONGEST_STOP} characters at most."
+            )
         if len(self.logit_bias) > MAX_BIASED_TOKENS:
             raise InvalidRequestError("logit_bias", f"logit_bias names more than {MAX_BIASED_TOKENS} tokens.")
         for token, bias in self.logit_bias.items():

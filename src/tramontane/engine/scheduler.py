@@ -84,6 +84,7 @@ class Scheduler:
         budget = self._pacer.cap(num_decoding=len(chunks))
         self._admit()
         self._prompts(chunks, [s for s in self.running if id(s) not in decoding], budget)
+        self._guess(chunks)
         left = any(sequence.is_ready for sequence in self.waiting)
         self._free_places = 0 if left else self._max_sequences - len(self.running)
         return chunks
@@ -93,21 +94,37 @@ class Scheduler:
         for sequence in list(self.running):
             if sequence.remaining == 1 and self._make_room(sequence, 1, chunks):
                 is_prompt = sequence.num_computed < sequence.num_prompt
-                chunks.append(Chunk(sequence, 1, is_prompt, [] if is_prompt else self._guess(sequence)))
+                chunks.append(Chunk(sequence, 1, is_prompt))
         return chunks
 
-    def _guess(self, sequence: Sequence) -> list[int]:
-        """Tokens to compute ahead, while memory is free: nobody is preempted for a guess."""
-        if sequence.prediction is None:
-            return []
-        left = self._max_context - len(sequence.tokens)
-        if sequence.sampling.max_tokens is not None:
-            left = min(left, sequence.sampling.max_tokens - sequence.num_output)
-        guess = sequence.prediction.guess(min(left - 1, self._pacer.max_tokens - 1))
-        if self._extend(sequence, sequence.num_computed + 1 + len(guess)):
-            return guess
-        sequence.prediction.withdraw()
-        return []
+    def _guess(self, chunks: list[Chunk]) -> None:
+        """Adds tokens to compute ahead, last of all: what is left of memory and of the step, nothing of anybody's."""
+        budget = self._pacer.max_tokens - sum(chunk.num_tokens for chunk in chunks)
+        for chunk in chunks:
+            prediction = chunk.sequence.prediction
+            if chunk.is_prompt or prediction is None:
+                continue
+            guess = prediction.guess(min(self._room(chunk.sequence) - 1, budget))
+            if self._extend(chunk.sequence, chunk.sequence.num_computed + 1 + len(guess)):
+                chunk.guess = guess
+                budget -= len(guess)
+            else:
+                prediction.withdraw()
+
+    def _room(self, sequence: Sequence) -> int:
+        """Tokens that a sequence may still write."""
+        room = self._max_context - len(sequence.tokens)
+        limit = sequence.sampling.max_tokens
+        return room if limit is None else min(room, limit - sequence.num_output)
+
+    def trim(self, sequence: Sequence) -> None:
+        """Gives back the blocks that only wrong guesses needed."""
+        if sequence.status is not Status.RUNNING:
+            return
+        needed = -(-len(sequence.tokens) // self._block_size)
+        for table in sequence.tables:
+            self._pool.release(reversed(table[needed:]))
+            del table[needed:]
 
     def _prompts(self, chunks: list[Chunk], sequences: list[Sequence], budget: int) -> None:
         """Divides `budget` between prompts, so that a short one is not kept waiting by a long one before it."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tramontane.engine.grammar import GrammarState
-from tramontane.engine.prediction import Prediction
+from tramontane.engine.prediction import PredictedText, Prediction
 from tramontane.engine.prefix_cache import Prefix
 from tramontane.engine.request import Request, SamplingParams, TokenLogprob
 from tramontane.engine.text import TextStream
@@ -41,6 +41,7 @@ class Sequence:
         text: TextStream | None = None,
         grammar: GrammarState | None = None,
         leader: Sequence | None = None,
+        predicted: PredictedText | None = None,
     ) -> None:
         self.request, self.index = request, index
         self.status = Status.WAITING
@@ -62,7 +63,7 @@ class Sequence:
         # Prompt and generated tokens, where the repetition penalty asks for them.
         penalized = request.sampling is not None and request.sampling.repetition_penalty != 1
         self.seen: set[int] | None = set(self.tokens) if penalized else None
-        self.prediction = Prediction(request.prediction) if request.prediction else None
+        self.prediction = None if predicted is None else Prediction(predicted)
         self.prompt_logprobs: list[TokenLogprob] = []
         self.pooled: Tensor | None = None  # sum of hidden states so far, float32 [dim]
 

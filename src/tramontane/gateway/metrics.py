@@ -13,6 +13,8 @@ from tramontane.gateway.exchange import Exchange
 
 _SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
+_LONGEST_GAP = 5.0
+
 # Labels that clients choose must not grow without bound: beyond so many, all others are counted as one.
 _MOST_LABELS = 200
 OTHER = "other"
@@ -103,7 +105,8 @@ class Metrics:
             return
         if exchange.finish_reasons:
             now = time.monotonic()
-            self._seconds_between_ends += 0.1 * (now - self._last_end - self._seconds_between_ends)
+            gap = min(now - self._last_end, _LONGEST_GAP)  # an idle night says nothing of how fast places come free
+            self._seconds_between_ends += 0.1 * (gap - self._seconds_between_ends)
             self._last_end = now
         for reason in exchange.finish_reasons:
             self._finished.labels(exchange.model, reason).inc()

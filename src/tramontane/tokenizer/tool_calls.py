@@ -80,10 +80,13 @@ class OutputParser:
                 parts.append(Thinking(piece) if self._in_thinking else Text(piece))
         return parts
 
-    def finish(self) -> list[Part]:
-        """The end of the answer: a call still being written is whole now, or malformed."""
+    def finish(self, was_cut: bool = False) -> list[Part]:
+        """The end of the answer: a call still being written is whole now, or malformed.
+
+        `was_cut`: the answer did not end by itself, so arguments that have not begun are not an empty object.
+        """
         call, self._call = self._call, None
-        return self._parse(call) if call is not None else []
+        return self._parse(call, was_cut) if call is not None else []
 
     def _control(self, token_id: int) -> list[Part]:
         if token_id == self._call_id and self._call is not None and self._call.begin_id():
@@ -102,8 +105,8 @@ class OutputParser:
             self.malformed = True
         return parts
 
-    def _parse(self, call: _RawCall) -> list[Part]:
-        found, rest = call.parse()
+    def _parse(self, call: _RawCall, was_cut: bool) -> list[Part]:
+        found, rest = call.parse(was_cut)
         parts: list[Part] = [self._tool_call(*one) for one in found]
         if rest.strip() or not found:
             # Nothing that the model wrote is lost, but it is no call.
@@ -148,7 +151,7 @@ class _RawCall:
         self._arguments = []
         return True
 
-    def parse(self) -> tuple[_Found, str]:
+    def parse(self, was_cut: bool = False) -> tuple[_Found, str]:
         """The calls, and what is left: all of it when it is no call.
 
         Which format it is shows in the sections, not in the version: models are fine-tuned on older ones.
@@ -156,7 +159,7 @@ class _RawCall:
         head, call_id, arguments = ("".join(section or []) for section in (self._head, self._id, self._arguments))
         if self._arguments is None and self._id is None:
             return _parse_list(head)
-        name, arguments_or_none = head.strip(), arguments.strip() or "{}"
+        name, arguments_or_none = head.strip(), arguments.strip() or ("" if was_cut else "{}")
         end = object_end(arguments_or_none)
         if self._arguments is None or end is None or not is_function_name(name):
             return [], head + call_id + arguments

@@ -20,7 +20,8 @@ function signedOut() {
 }
 
 function number(value) {
-  return value >= 1e9 ? `${(value / 1e9).toFixed(1)} billion` : `${(value / 1e6).toFixed(1)} million`;
+  if (value >= 1e9) return `${(value / 1e9).toFixed(1)} billion`;
+  return value >= 1e6 ? `${(value / 1e6).toFixed(1)} million` : `${Math.round(value / 1e3)} thousand`;
 }
 
 function abilities(card) {
@@ -33,6 +34,8 @@ function abilities(card) {
   return can.join(", ");
 }
 
+const COLUMNS = ["Name", "State", "Parameters", "Weights", "Context", "It can"];
+
 function row(card) {
   const line = document.createElement("tr");
   const cells = [
@@ -41,7 +44,7 @@ function row(card) {
   ];
   cells.forEach((text, index) => {
     const cell = document.createElement(index === 0 ? "th" : "td");
-    if (index === 0) cell.scope = "row";
+    if (index === 0) cell.scope = "row"; else cell.dataset.label = COLUMNS[index];
     if (index === 1) cell.className = `state-${card.state}`;
     cell.textContent = text;
     line.append(cell);

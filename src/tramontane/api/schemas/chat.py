@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from tramontane.api.schemas.common import RequestBody, SamplingFields, Usage, documented
+from tramontane.api.schemas.common import Many, RequestBody, SamplingFields, Usage, documented
 from tramontane.gateway.requests import AnswerFormat
 
 _CONTENT = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "object"}}, {"type": "null"}]}
@@ -121,7 +121,7 @@ class Prediction(RequestBody):
     """What much of the answer will probably look like. It changes how fast an answer comes, never what it says."""
 
     type: Literal["content"]
-    content: str | list[dict[str, Any]]
+    content: str | Many[dict[str, Any]]
 
     @property
     def text(self) -> str:
@@ -134,22 +134,22 @@ class Prediction(RequestBody):
 class ChatRequest(SamplingFields):
     """A conversation to answer."""
 
-    messages: list[Message]
+    messages: Many[Message]
     max_completion_tokens: int | None = Field(None, ge=1, description="Another name of max_tokens.")
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=100)
     prompt_logprobs: bool | int | None = None
     top_prompt_logprobs: int | None = Field(None, ge=0, le=100)
     response_format: ResponseFormat | None = None
-    tools: list[Tool] | None = None
+    tools: Many[Tool] | None = None
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
-    documents: list[DocumentField] | None = Field(None, description="Shown to the model before the last question.")
+    documents: Many[DocumentField] | None = Field(None, description="Shown to the model before the last question.")
     prediction: Prediction | None = None
     reasoning_effort: str | None = None
     prompt_mode: Literal["reasoning"] | None = None
     safe_prompt: bool | None = None
-    guardrails: list[dict[str, Any]] | None = None
+    guardrails: Many[dict[str, Any]] | None = None
 
 
 class TokenLogprob(BaseModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, FailFast, Field, WithJsonSchema
 
 from tramontane.gateway.requests import DEFAULT_TEMPERATURE, Sampling
 
@@ -30,7 +30,18 @@ Metadata = Annotated[
     Field(description="Up to 16 words of your own, which appear in the server's log and metrics."),
 ]
 
-Stop = Annotated[str | list[str] | None, Field(description="End before this text, or before one of these.")]
+
+# A list ends at its first bad element: a million complaints would keep everybody else waiting.
+class _FailFast(FailFast):
+    __hash__ = object.__hash__  # unions ask for it
+
+
+Many = Annotated[list[T], _FailFast()]
+
+Texts = str | Many[str] | Many[int] | Many[Many[int]]
+"""A text or its tokens, or several of either."""
+
+Stop = Annotated[str | Many[str] | None, Field(description="End before this text, or before one of these.")]
 
 
 class SamplingFields(RequestBody):

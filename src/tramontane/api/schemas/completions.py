@@ -6,13 +6,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from tramontane.api.schemas.common import SamplingFields, Usage
+from tramontane.api.schemas.common import SamplingFields, Texts, Usage
 
 
 class CompletionRequest(SamplingFields):
     """A text to continue, or several; text or tokens."""
 
-    prompt: str | list[str] | list[int] | list[list[int]]
+    prompt: Texts
     suffix: str | None = Field(None, description="Text after the gap, for models that fill in the middle.")
     echo: bool | None = Field(None, description="The answer begins with the prompt.")
     logprobs: int | None = Field(None, ge=0, le=100, description="Scores of each token and of so many others.")

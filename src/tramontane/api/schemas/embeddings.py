@@ -6,14 +6,14 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from tramontane.api.schemas.common import Metadata, RequestBody, Usage
+from tramontane.api.schemas.common import Metadata, RequestBody, Texts, Usage
 
 
 class EmbeddingRequest(RequestBody):
     """Texts, or their tokens, to be made vectors."""
 
     model: str
-    input: str | list[str] | list[int] | list[list[int]]
+    input: Texts
     output_dimension: int | None = Field(None, ge=1, description="The first so many elements, at length 1 again.")
     dimensions: int | None = Field(None, ge=1, description="Another name of output_dimension.")
     output_dtype: Literal["float", "int8", "uint8", "binary", "ubinary"] | None = None

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from tramontane.api.schemas.common import Metadata, RequestBody, documented
+from tramontane.api.schemas.common import Many, Metadata, RequestBody, documented
 
 Item = Annotated[
     dict[str, Any],
@@ -63,9 +63,9 @@ class ResponseRequest(RequestBody):
     """A conversation to answer; nothing of it is kept."""
 
     model: str
-    input: str | list[Item]
+    input: str | Many[Item]
     instructions: str | None = None
-    tools: list[FunctionTool] | None = None
+    tools: Many[FunctionTool] | None = None
     tool_choice: Literal["auto", "none", "required"] | NamedFunction | None = None
     parallel_tool_calls: bool | None = None
     text: TextOptions | None = None

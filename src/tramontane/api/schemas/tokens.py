@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 from tramontane.api.schemas.chat import Message, Tool
-from tramontane.api.schemas.common import RequestBody
+from tramontane.api.schemas.common import Many, RequestBody
 
 
 class TokenizeRequest(RequestBody):
@@ -13,8 +13,8 @@ class TokenizeRequest(RequestBody):
 
     model: str
     prompt: str | None = None
-    messages: list[Message] | None = None
-    tools: list[Tool] | None = None
+    messages: Many[Message] | None = None
+    tools: Many[Tool] | None = None
 
 
 class Tokens(BaseModel):
@@ -29,7 +29,7 @@ class DetokenizeRequest(RequestBody):
     """Token ids."""
 
     model: str
-    tokens: list[int] = Field(max_length=1_000_000)
+    tokens: Many[int] = Field(max_length=1_000_000)
 
 
 class DetokenizedText(BaseModel):

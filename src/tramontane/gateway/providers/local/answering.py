@@ -11,7 +11,7 @@ from tramontane.engine.request import Output, TokenLogprob
 from tramontane.gateway.answers import ChoiceUsage, Event, FinishReason, Quote, TokenScore
 from tramontane.gateway.providers.local.rendering import RenderedPrompt
 from tramontane.tokenizer.tokenizer import Tokenizer
-from tramontane.tokenizer.tool_calls import OutputParser, Text
+from tramontane.tokenizer.tool_calls import OutputParser, Part, Text
 
 
 class LocalAnswer:
@@ -48,7 +48,7 @@ class _ChoiceReader:
         event = Event(self._index, num_tokens=len(output.token_ids))
         if self._at_beginning and self._rendered.prefix:
             event.parts.append(Text(self._rendered.prefix))  # the reply includes the prefix
-        event.parts += self._parser.feed(output.pieces)
+        event.parts += self._parser.feed(output.pieces) if self._rendered.is_chat else _as_text(output)
         event.scores = self._scores(output.logprobs or (), self._at_beginning and not self._rendered.continues_text)
         if output.prompt_logprobs is not None:
             # They begin with the prompt's second token, which begins the text where the first was <s>.
@@ -56,7 +56,7 @@ class _ChoiceReader:
             event.prompt_scores = self._scores(output.prompt_logprobs, begins_text)
         self._at_beginning = False
         if output.finish_reason is not None:
-            event.parts += self._parser.finish()
+            event.parts += self._parser.finish(was_cut=output.finish_reason != "stop")
         if self._text is not None:
             self._text += [part.text for part in event.parts if isinstance(part, Text)]
         if output.finish_reason is not None:
@@ -100,6 +100,11 @@ class _ChoiceReader:
         read = self._tokenizer.first_bytes if at_beginning else self._tokenizer.token_bytes
         spelled = read(token_id) if name is None else name.encode()
         return TokenScore(spelled.decode("utf-8", "replace"), spelled, token_id, logprob)
+
+
+def _as_text(output: Output) -> list[Part]:
+    """Outside a chat nothing means a call or a thought."""
+    return [Text(output.text)] if output.text else []
 
 
 def _reason(output: Output, num_tool_calls: int) -> FinishReason:

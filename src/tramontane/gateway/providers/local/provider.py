@@ -6,16 +6,18 @@ The only part of the platform that knows the engine.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 
-from tramontane.engine.async_engine import AsyncEngine
+from tramontane.engine.async_engine import AsyncEngine, OutputStream
 from tramontane.engine.engine import Engine, EngineConfig
 from tramontane.engine.metrics import EngineMetrics
 from tramontane.engine.request import Request
-from tramontane.errors import InvalidRequestError, ModelNotReadyError
+from tramontane.errors import InvalidRequestError, ModelNotReadyError, QueueFullError
 from tramontane.gateway.answers import Embeddings
 from tramontane.gateway.cards import ModelCard, State
 from tramontane.gateway.providers.local.answering import LocalAnswer
@@ -28,12 +30,16 @@ from tramontane.model.machine import GIB, best_device
 from tramontane.model.pooling import Pooling
 from tramontane.tokenizer.fields import require_text
 from tramontane.tokenizer.incremental import Control, IncrementalDecoder
+from tramontane.tokenizer.tokenizer import Tokenizer
+
+T = TypeVar("T")
 
 # Rendering is microseconds for a question and tens of milliseconds for a book: from so many characters on in a thread.
 _LONG_TEXT = 20_000
 
 # Of one request: a batch of two thousand texts must neither fill the queue nor keep everybody else out.
 _EMBEDDED_AT_ONCE = 32
+_RETRY_SECONDS = 0.05
 
 # Without a word from the model's makers.
 _MEAN = Pooling("mean", normalize=True)
@@ -84,7 +90,7 @@ class LocalModel:
             thinking=tokenizer.version >= 13 and tokenizer.control_id("[THINK]") is not None,
             pooling=_pooling_in_words(source.pooling),
             tokenizer=f"{tokenizer.kind} v{tokenizer.version}",
-            state=self.state,
+            state="failed" if self.engine is not None and not self.engine.is_alive else self.state,
             progress=self._progress,
         )
 
@@ -162,7 +168,10 @@ class LocalProvider:
         """One vector for each input, computed side by side."""
         source, engine = self._running(model)
         pooling = source.pooling or _MEAN
-        prompts = [_embedding_prompt(source, number, text, pooling) for number, text in enumerate(job.inputs)]
+        length = sum(map(len, job.inputs))
+        prompts = await _by_size(
+            length, lambda: [_embedding_prompt(source, *one, pooling) for one in enumerate(job.inputs)]
+        )
         requests = [
             Request(f"{job.id}-{number}", prompt, pooling=pooling, salt=job.salt)
             for number, prompt in enumerate(prompts)
@@ -186,9 +195,7 @@ class LocalProvider:
         bad = next((token for token in tokens if not 0 <= token < tokenizer.vocab_size), None)
         if bad is not None:
             raise InvalidRequestError("tokens", f"Token {bad} is not in the vocabulary of {tokenizer.vocab_size}.")
-        decoder = IncrementalDecoder(tokenizer)
-        pieces = [piece for token in tokens for piece in decoder.feed(token)] + decoder.flush()
-        return "".join(piece.name if isinstance(piece, Control) else piece for piece in pieces)
+        return await _by_size(len(tokens), lambda: _spelled(tokenizer, tokens))
 
     def _running(self, model: str) -> tuple[Source, AsyncEngine]:
         served = self._models[model]
@@ -197,20 +204,40 @@ class LocalProvider:
         return served.source, served.engine
 
     async def _render(self, source: Source, prompt: Prompt) -> RenderedPrompt:
-        if _length(prompt) < _LONG_TEXT:
-            return render_prompt(source.tokenizer, prompt)
-        return await asyncio.to_thread(render_prompt, source.tokenizer, prompt)
+        return await _by_size(_length(prompt), lambda: render_prompt(source.tokenizer, prompt))
+
+
+async def _by_size(length: int, work: Callable[[], T]) -> T:
+    """The result of work on a text: at once where it is short, else in a thread, so that others' streams go on."""
+    return work() if length < _LONG_TEXT else await asyncio.to_thread(work)
+
+
+def _spelled(tokenizer: Tokenizer, tokens: list[int]) -> str:
+    decoder = IncrementalDecoder(tokenizer)
+    pieces = [piece for token in tokens for piece in decoder.feed(token)] + decoder.flush()
+    return "".join(piece.name if isinstance(piece, Control) else piece for piece in pieces)
 
 
 async def _vector(engine: AsyncEngine, number: int, request: Request, places: asyncio.Semaphore) -> list[float]:
     try:
-        async with places:
-            async for output in engine.generate(request):
+        async with places, contextlib.aclosing(await _admitted(engine, request, patient=number > 0)) as outputs:
+            async for output in outputs:
                 if output.embedding is not None:
                     return output.embedding
     except InvalidRequestError as error:
         raise InvalidRequestError(f"input.{number}", str(error)) from error
     raise ModelNotReadyError("The engine ended before it had computed this embedding; try again.")
+
+
+async def _admitted(engine: AsyncEngine, request: Request, patient: bool) -> OutputStream:
+    """A batch that has begun waits for room in the queue; its first text is refused at once where there is none."""
+    while True:
+        try:
+            return await engine.submit(request)
+        except QueueFullError:
+            if not patient:
+                raise
+            await asyncio.sleep(_RETRY_SECONDS)
 
 
 def _embedding_prompt(source: Source, number: int, text: str | tuple[int, ...], pooling: Pooling) -> list[int]:
@@ -240,11 +267,8 @@ def _length(prompt: Prompt) -> int:
     match prompt:
         case Chat():
             documents = sum(len(document.text) for document in prompt.documents)
-            return (
-                documents
-                + len(prompt.prediction)
-                + sum(_content_length(message.get("content")) for message in prompt.messages)
-            )
+            contents = sum(_content_length(message.get("content")) for message in prompt.messages)
+            return documents + len(prompt.prediction) + contents + sum(len(repr(tool)) for tool in prompt.tools)
         case Fim():
             return len(prompt.prompt) + len(prompt.suffix or "")
         case Continuation():

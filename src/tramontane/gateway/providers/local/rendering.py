@@ -36,6 +36,7 @@ class RenderedPrompt:
     grammar: Grammar | None = None
     documents: tuple[Document, ...] = ()  # that the answer quotes
     prediction: Sequence[int] = ()
+    is_chat: bool = True  # whether there can be thoughts and tool calls in the answer
     notes: list[str] = field(default_factory=list)
 
 
@@ -43,11 +44,12 @@ def render_prompt(tokenizer: Tokenizer, prompt: Prompt) -> RenderedPrompt:
     """Raises InvalidRequestError with the path of the field that was wrong."""
     match prompt:
         case Fim():
-            return RenderedPrompt(encode_fim(tokenizer, prompt.prompt, prompt.suffix), continues_text=True)
+            filled = encode_fim(tokenizer, prompt.prompt, prompt.suffix)
+            return RenderedPrompt(filled, continues_text=True, is_chat=False)
         case Continuation():
             given = prompt.prompt
             tokens = tokenizer.encode(require_text("prompt", given), bos=True) if isinstance(given, str) else given
-            return RenderedPrompt(tokens, continues_text=len(given) > 0)
+            return RenderedPrompt(tokens, continues_text=len(given) > 0, is_chat=False)
         case Chat():
             return _render_chat(tokenizer, prompt)
 
@@ -58,7 +60,7 @@ def engine_request(tokenizer: Tokenizer, generation: Generation, rendered: Rende
     return Request(
         id=generation.id,
         prompt=rendered.tokens,
-        sampling=_sampling(generation.sampling),
+        sampling=_sampling(tokenizer, generation.sampling, rendered),
         grammar=rendered.grammar,
         salt=generation.salt,
         continues_text=rendered.continues_text,
@@ -67,8 +69,14 @@ def engine_request(tokenizer: Tokenizer, generation: Generation, rendered: Rende
     )
 
 
-def _sampling(sampling: Sampling) -> SamplingParams:
-    return SamplingParams(**{field.name: getattr(sampling, field.name) for field in fields(sampling)})
+def _sampling(tokenizer: Tokenizer, sampling: Sampling, rendered: RenderedPrompt) -> SamplingParams:
+    given = {field.name: getattr(sampling, field.name) for field in fields(sampling)}
+    given["top_k"] = min(sampling.top_k, tokenizer.vocab_size)
+    if sampling.stop and rendered.grammar is not None and not rendered.grammar.has_free_text:
+        # Many clients send their stop strings with every request. Cut there, the document would not be whole.
+        rendered.notes.append("The stop strings had no effect: the format decides where this answer ends.")
+        given["stop"] = ()
+    return SamplingParams(**given)
 
 
 def _render_chat(tokenizer: Tokenizer, chat: Chat) -> RenderedPrompt:
@@ -159,7 +167,7 @@ def _text_of(message: Mapping[str, Any]) -> str:
     if isinstance(content, str) or content is None:
         return content or ""
     texts: list[str] = []
-    for chunk in content:
+    for chunk in content if isinstance(content, Sequence) else [content]:
         if not isinstance(chunk, Mapping) or not isinstance(chunk.get("text"), str):
             raise InvalidRequestError("messages", "Beside documents a user's message holds text only.")
         texts.append(chunk["text"])

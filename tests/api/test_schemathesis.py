@@ -1,0 +1,116 @@
+"""Whatever the API's own description allows, and much that it does not: no 500, and every answer is as described."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from schemathesis import Case, GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from tests.api.live import LiveServer
+from tests.api.talking import PATIENCE, ask, is_well_formed, total, wait_until_nothing_is_held
+from tramontane.api.app import create_routes
+from tramontane.api.openapi import describe
+from tramontane.api.platform import Platform
+from tramontane.gateway.gateway import Gateway
+from tramontane.gateway.metrics import Metrics
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+
+# A server that knows none of the models that are asked for would refuse all else by that alone, and what is written
+# is not what is tested: most requests name a model that is served, and none asks for a long answer.
+MODELS = st.sampled_from(["small", "v13", "v15", "embedder", None])
+MESSAGES = st.sampled_from([[{"role": "user", "content": "Which wind blows?"}], None])
+SHORT = {"max_tokens": 4, "max_completion_tokens": 4, "max_output_tokens": 16, "n": 2, "min_tokens": 2}
+
+DESCRIPTION = describe(create_routes(Platform(None, None, Gateway([], Metrics()), Metrics(), None)).routes)  # type: ignore[arg-type]
+OPERATIONS = [(method.upper(), path) for path, methods in DESCRIPTION["paths"].items() for method in methods]
+
+
+def test_the_server_describes_itself_as_this_test_reads_it(server: LiveServer) -> None:
+    assert ask(server, "/openapi.json").json == DESCRIPTION
+    assert len(OPERATIONS) >= 12
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=" ".join)
+def test_every_answer_is_as_described(server: LiveServer, operation: tuple[str, str]) -> None:
+    exercise(server, operation, max_examples=60)
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("operation", OPERATIONS, ids=" ".join)
+def test_every_answer_is_as_described_over_many_examples(server: LiveServer, operation: tuple[str, str]) -> None:
+    exercise(server, operation, max_examples=500)
+
+
+def exercise(server: LiveServer, operation: tuple[str, str], max_examples: int) -> None:
+    """Asks what the description allows, and as often what it does not."""
+    method, path = operation
+    described = schemathesis.openapi.from_dict(DESCRIPTION)[path][method]
+    cases = described.as_strategy(GenerationMode.POSITIVE)
+    if method == "POST":
+        cases |= described.as_strategy(GenerationMode.NEGATIVE)
+    failed_steps, statuses = total(server, "failed_steps_total"), set[int]()
+
+    @seed(3)
+    @settings(
+        max_examples=max_examples,
+        deadline=None,
+        database=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(cases, MODELS, MESSAGES)
+    def examine(case: Case, model: str | None, messages: list[Any] | None) -> None:
+        make_sensible(case, model, messages)
+        reply = case.call(base_url=server.url, headers={"Authorization": f"Bearer {server.key}"}, timeout=PATIENCE)
+        statuses.add(reply.status_code)
+        case.validate_response(reply, checks=CHECKS)
+        kind = reply.headers["content-type"][0]
+        if kind == "text/event-stream" and "completions" in path:
+            events = [part.removeprefix("data: ") for part in reply.text.split("\n\n") if part]
+            assert is_well_formed(events), reply.text[-1000:]
+        if kind == "text/event-stream" and path == "/v1/responses":
+            assert "event: response.completed" in reply.text or "event: response.incomplete" in reply.text
+
+    examine()
+    assert 200 in statuses or method == "DELETE"  # nothing was pulled that could be deleted
+    assert method != "POST" or statuses & {400, 422}
+    assert total(server, "failed_steps_total") == failed_steps
+    wait_until_nothing_is_held(server)
+
+
+def make_sensible(case: Case, model: str | None, messages: list[Any] | None) -> None:
+    """Sees to it that a request gets past what would be refused first, and is answered soon."""
+    if case.path_parameters.get("model_id") is not None and model is not None:
+        case.path_parameters["model_id"] = model
+    body = case.body
+    if not isinstance(body, dict):
+        return
+    if isinstance(body.get("model"), str) and model is not None:
+        body["model"] = model
+    if isinstance(body.get("messages"), list) and messages is not None:
+        body["messages"] = messages
+    for name, most in SHORT.items():
+        if isinstance(body.get(name), int | float) and not isinstance(body[name], bool):
+            body[name] = min(body[name], most)
+    limit = "max_output_tokens" if case.path == "/v1/responses" else "max_tokens"
+    if isinstance(body.get("model"), str) and body.get(limit) is None:
+        body[limit] = SHORT[limit]
