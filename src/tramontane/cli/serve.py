@@ -21,7 +21,7 @@ from tramontane.accounts.secrets import Secret
 from tramontane.api.app import create_app
 from tramontane.api.logs import LogFormat, configure_logs
 from tramontane.api.platform import Platform
-from tramontane.api.server import DrainingServer, listen, url_of
+from tramontane.api.server import DrainingServer, listen, settle_memory, url_of
 from tramontane.catalogue.running import announce
 from tramontane.catalogue.store import ModelStore
 from tramontane.cli.model_options import find_device, find_model, parse_quantization, parse_size
@@ -153,6 +153,7 @@ class _Serving:
 
             notices = self._provider.load(report)
         tell(notices)
+        settle_memory()
         notes.print(f"Ready after {time.perf_counter() - started:.1f} s: {', '.join(self._names)}", highlight=False)
 
 

@@ -23,11 +23,16 @@ class PromptPacer:
         self._chunk = float(min(_FIRST_CHUNK, max_tokens))
         self._since_quiet = 0
 
-    def cap(self, num_decoding: int) -> int:
-        """Prompt tokens that this step may compute beside `num_decoding` sequences; 0 for a step that measures."""
+    def cap(self, num_decoding: int, num_prompting: int = 1) -> int:
+        """Prompt tokens that this step may compute beside `num_decoding` sequences; 0 for a step that measures.
+
+        Where more wait for their first token than for their next one, as in a burst, they get so many times more.
+        """
         if num_decoding == 0:
             return self.max_tokens
-        return 0 if self._since_quiet >= _PROBE_EVERY else max(1, int(self._chunk))
+        if self._since_quiet >= _PROBE_EVERY:
+            return 0
+        return min(self.max_tokens, max(1, int(self._chunk)) * max(1, num_prompting // num_decoding))
 
     def observe(self, num_decoding: int, num_prompt_tokens: int, seconds: float) -> None:
         """Learns from a step that took `seconds`."""
@@ -39,7 +44,7 @@ class PromptPacer:
             self.quiet_seconds = seconds if quiet is None else quiet + _MEMORY * (seconds - quiet)
             return
         self._since_quiet += 1
-        if quiet is not None:
+        if quiet is not None and num_prompt_tokens <= self._chunk:  # more was let through: that says nothing of the cap
             allowed = (TARGET_SLOWDOWN - 1) * quiet
             extra = max(seconds - quiet, 1e-6)
             if extra > allowed or num_prompt_tokens >= int(self._chunk):  # too much, or the cap was what bound it

@@ -81,8 +81,8 @@ class Scheduler:
         """The next step's work; every chunk has its blocks."""
         chunks = self._decodes()
         decoding = {id(chunk.sequence) for chunk in chunks}
-        budget = self._pacer.cap(num_decoding=len(chunks))
         self._admit()
+        budget = self._pacer.cap(len(chunks), num_prompting=len(self.running) - len(chunks))
         self._prompts(chunks, [s for s in self.running if id(s) not in decoding], budget)
         self._guess(chunks)
         left = any(sequence.is_ready for sequence in self.waiting)
