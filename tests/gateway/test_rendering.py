@@ -62,12 +62,17 @@ def test_each_format_has_its_grammar(thinker: Tokenizer) -> None:
     schema = {"type": "object", "properties": {}}
     json_format = AnswerFormat("json", schema)
     assert render_prompt(SPM, Chat(ASKED)).grammar is None
-    assert render_prompt(SPM, Chat(ASKED, format=json_format)).grammar == JsonSchema(schema, thinks=True)
-    assert render_prompt(SPM, Chat(ASKED, tools=[TOOL])).grammar == ToolGrammar([TOOL])
+    assert render_prompt(SPM, Chat(ASKED, format=json_format)).grammar == JsonSchema(schema)
+    assert render_prompt(SPM, Chat(ASKED, tools=[TOOL])).grammar == ToolGrammar([TOOL], thinks=False)
     assert render_prompt(SPM, Chat(ASKED, tools=[TOOL], format=json_format)).grammar == ToolGrammar(
-        [TOOL], schema=schema
+        [TOOL], schema=schema, thinks=False
     )
-    assert render_prompt(thinker, Chat(ASKED, tools=[TOOL], tool_choice="none")).grammar == ToolGrammar([TOOL], "none")
+    assert render_prompt(thinker, Chat(ASKED, tools=[TOOL], tool_choice="none")).grammar == ToolGrammar(
+        [TOOL], "none", thinks=False
+    )
+    # A form begins at once, unless the prompt speaks of thoughts.
+    assert render_prompt(thinker, Chat(ASKED, format=json_format, thinks=True)).grammar == JsonSchema(schema, True)
+    assert render_prompt(thinker, Chat(ASKED, tools=[TOOL], thinks=True)).grammar == ToolGrammar([TOOL])
 
 
 def test_a_prefix_is_begun_in_the_grammar_and_continued_as_text() -> None:

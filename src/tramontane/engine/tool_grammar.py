@@ -45,7 +45,8 @@ class ToolGrammar(Grammar):
 
     `tools` are shaped as in OpenAI's API: `{"type": "function", "function": {"name", "parameters"}}`. `choice` is
     "auto" (text, or calls, or from v7 on text and then calls), "any" or "required" (calls), "none" (text), or the name
-    of the one tool to call. Without `parallel` there is at most one call. Models that think may do so first (v13 on).
+    of the one tool to call. Without `parallel` there is at most one call. With `thinks`, models that can may
+    think first (v13 on).
     With `schema`, an answer that is no call is JSON that follows it.
     """
 
@@ -53,6 +54,7 @@ class ToolGrammar(Grammar):
     choice: str = "auto"
     parallel: bool = True
     schema: dict[str, Any] | None = None
+    thinks: bool = True
     field: ClassVar[str] = "tools"
 
     @property
@@ -70,11 +72,13 @@ class ToolGrammar(Grammar):
             text_before = "TEXT?" if tokenizer.version >= 7 and self.schema is None else ""
             answer = "calls" if calls_alone else f"({text} | {text_before} calls)"
             rules += self._calls(tokenizer)
-        return "\n".join([f"start: {thinking_rule(tokenizer)} {answer}", *rules])
+        thoughts = thinking_rule(tokenizer) if self.thinks else ""
+        return "\n".join([f"start: {thoughts} {answer}", *rules])
 
     def control_tokens(self, tokenizer: Tokenizer) -> frozenset[int]:
         names = [] if self.choice == "none" else ["[TOOL_CALLS]", "[ARGS]", "[CALL_ID]"]
-        return thinking_tokens(tokenizer) | {i for name in names if (i := tokenizer.control_id(name)) is not None}
+        thoughts = thinking_tokens(tokenizer) if self.thinks else frozenset()
+        return thoughts | {i for name in names if (i := tokenizer.control_id(name)) is not None}
 
     def _calls(self, tokenizer: Tokenizer) -> list[str]:
         """The rule `calls`, and those that it needs."""

@@ -96,14 +96,20 @@ def _render_chat(tokenizer: Tokenizer, chat: Chat) -> RenderedPrompt:
         prefix=rendered.prefix or "",
         in_thinking=rendered.in_thinking,
         continues_text=bool(rendered.prefix),
-        grammar=_grammar(tokenizer, chat, documents),
+        grammar=_grammar(chat, documents, _speaks_of_thoughts(tokenizer, chat, rendered.tokens)),
         documents=documents,
         prediction=tokenizer.encode(chat.prediction) if chat.prediction else (),
         notes=rendered.notes,
     )
 
 
-def _grammar(tokenizer: Tokenizer, chat: Chat, documents: tuple[Document, ...]) -> Grammar | None:
+def _speaks_of_thoughts(tokenizer: Tokenizer, chat: Chat, prompt: Sequence[int]) -> bool:
+    """Whether the model was asked to think, by its effort or by thoughts in the prompt: else a form begins at once."""
+    asked = chat.reasoning_effort is not None and chat.reasoning_effort != "none"
+    return asked or chat.thinks or not thinking_tokens(tokenizer).isdisjoint(prompt)
+
+
+def _grammar(chat: Chat, documents: tuple[Document, ...], thinks: bool) -> Grammar | None:
     kind = chat.format.kind
     schema = dict(chat.format.schema or ANY_OBJECT) if kind == "json" else None
     if kind == "quotes":
@@ -113,8 +119,9 @@ def _grammar(tokenizer: Tokenizer, chat: Chat, documents: tuple[Document, ...]) 
         languages = tuple(REFUSALS) if chat.format.languages is None else chat.format.languages
         return Quotes(texts, free_text=chat.format.free_text, languages=languages)
     if chat.tools:
-        return ToolGrammar([dict(tool) for tool in chat.tools], chat.tool_choice, chat.parallel_tool_calls, schema)
-    return None if schema is None else JsonSchema(schema, thinks=chat.reasoning_effort != "none")
+        tools = [dict(tool) for tool in chat.tools]
+        return ToolGrammar(tools, chat.tool_choice, chat.parallel_tool_calls, schema, thinks)
+    return None if schema is None else JsonSchema(schema, thinks)
 
 
 def _with_thinking(

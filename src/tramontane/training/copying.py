@@ -1,0 +1,62 @@
+"""The first lessons: copying what was said, and looking up by a key. What a model cannot copy it cannot quote.
+
+Fresh words each time, so that nothing can be learnt but how to copy; only what is copied is learnt.
+"""
+
+from __future__ import annotations
+
+import random
+
+from tramontane.training.samples import Generator, Sample
+
+# fmt: off
+_ONSETS = [
+    "b", "c", "d", "f", "g", "h", "j", "k", "l", "m", "n", "p", "r", "s", "t", "v", "w", "z", "br", "ch", "cl", "cr",
+    "dr", "fl", "fr", "gl", "gr", "kr", "pl", "pr", "sch", "sp", "st", "tr", "th",
+]
+_NUCLEI = [*"aeiouaeiouéèäöü", "ai", "au", "ei", "ie", "ou", "ía", "io"]
+# fmt: on
+_CODAS = ["", "", "", "", "n", "r", "s", "l", "t", "m", "nd", "rt", "st", "ck"]
+
+
+def word(rng: random.Random) -> str:
+    """A word that no language has, as pronounceable as any."""
+    syllables = (rng.choice(_ONSETS) + rng.choice(_NUCLEI) + rng.choice(_CODAS) for _ in range(rng.randint(1, 3)))
+    made = "".join(syllables)
+    return made.capitalize() if rng.random() < 0.4 else made
+
+
+def thing(rng: random.Random) -> str:
+    """What may be asked for: a word, two, a number, or a code."""
+    match rng.randrange(5):
+        case 0:
+            return str(rng.randrange(10 ** rng.randint(1, 5)))
+        case 1:
+            return f"{word(rng)} {word(rng)}"
+        case 2:
+            return f"{rng.choice('ABCDEFGHKLMNPRSTVWXZ')}{rng.choice('ABCDEFGHKLMNPRSTVWXZ')}-{rng.randrange(1000)}"
+        case _:
+            return word(rng)
+
+
+def repeat(rng: random.Random) -> Sample:
+    """Words, to be said again."""
+    text = " ".join(thing(rng) for _ in range(rng.randint(3, 24)))
+    return _sample("repeat", text, text)
+
+
+def look_up(rng: random.Random) -> Sample:
+    """Lines `key: value` and a key, for its value."""
+    pairs = {word(rng): thing(rng) for _ in range(rng.randint(2, 12))}
+    key = rng.choice(list(pairs))
+    lines = "\n".join(f"{name}: {value}" for name, value in pairs.items())
+    return _sample("look_up", f"{lines}\n\n{key}?", pairs[key])
+
+
+def _sample(kind: str, asked: str, answer: str) -> Sample:
+    messages = [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
+    return Sample(messages, None, kind, "none")
+
+
+COPYING: dict[str, Generator] = {"repeat": repeat, "look_up": look_up}
+"""The kinds that teach copying, by name; their language is "none"."""

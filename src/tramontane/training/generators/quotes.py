@@ -1,0 +1,207 @@
+"""Questions on documents, answered by a quotation and the number of its document, in the form of the quote grammar.
+
+The question names one thing and one of its attributes; other documents of the same family tell the same attribute of
+other things, and the same document tells other attributes of this one. So both must be matched. Where the documents do
+not tell, the answer is the grammar's sentence in the language of the question.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from tramontane.engine.quotes import REFUSALS, Quotes
+from tramontane.tokenizer.documents import Document, render_documents
+from tramontane.training.generators.documents import Drawn, Entry, Wish, draw_document
+from tramontane.training.generators.families import Family
+from tramontane.training.generators.material import LANGUAGES, Material, training_material
+from tramontane.training.samples import Sample
+
+Materials = Callable[[str], Material]
+
+
+@dataclass(frozen=True)
+class Difficulty:
+    """How hard a question is; shares are probabilities."""
+
+    documents: tuple[int, int] = (2, 24)  # at least and at most
+    sentences: tuple[int, int] = (2, 9)  # of a document, about
+    same_family: float = 0.5  # other documents that are of the same family as the one that answers
+    paraphrase: float = 0.6  # questions in other words than the documents'
+    abstain: float = 0.0  # questions without an answer
+    foreign: float = 0.1  # questions in another language than the documents'
+    whole_sentence: float = 0.06  # questions that ask for the whole sentence
+    mentions: float = 0.1  # other documents that name the thing that is asked for, and do not answer
+
+
+EASY = Difficulty((1, 4), (1, 3), same_family=0.5, paraphrase=0.0, foreign=0.0, whole_sentence=0.0, mentions=0.0)
+SHORT = Difficulty((2, 8), (1, 6))
+FULL = Difficulty()
+LONG = Difficulty((12, 24), (3, 8))
+
+
+@dataclass(frozen=True)
+class QuoteQuestion:
+    """A question on documents. `span` and `number` are the answer, None where there is none."""
+
+    language: str  # of the question
+    documents: list[Document]
+    question: str
+    span: str | None
+    number: int | None
+    identity: str = ""  # what is asked for,
+    attribute: str = ""  # and what of it
+    entries: tuple[tuple[Entry, ...], ...] = ()  # what each document tells
+
+    @property
+    def answer(self) -> str:
+        """What the model is to say: `«span» [number]`, or the refusal."""
+        if self.span is None:
+            return REFUSALS[self.language]
+        pair = Quotes(tuple(document.text for document in self.documents)).delimiters
+        return f"{pair[0]}{self.span}{pair[1]} [{self.number}]"
+
+    def with_span(self, span: str) -> QuoteQuestion:
+        """The same question, with another piece of the same document as its answer."""
+        return replace(self, span=span)
+
+
+def is_refusal(text: str) -> bool:
+    """Whether it is the sentence which says that the documents do not tell, in any language."""
+    return text in REFUSALS.values()
+
+
+def draw_question(
+    rng: random.Random, language: str, difficulty: Difficulty, materials: Materials = training_material
+) -> QuoteQuestion:
+    """A question in documents of the language."""
+    return _Draw(rng, language, difficulty, materials).question()
+
+
+def quote_sample(rng: random.Random, kind: str, language: str, difficulty: Difficulty) -> Sample:
+    """A question on documents as a conversation; its language is that of the question."""
+    asked = draw_question(rng, language, difficulty)
+    messages = [
+        {"role": "user", "content": render_documents(asked.documents, asked.question)},
+        {"role": "assistant", "content": asked.answer},
+    ]
+    return Sample(messages, None, kind, asked.language)
+
+
+def look_up_sample(rng: random.Random, kind: str, language: str) -> Sample:
+    """The simplest documents: one line each, a key and a value; the value is quoted with the number of its line."""
+    material = training_material(language)
+    names, values = material.names, material.values
+    keys: dict[str, str] = {}
+    for _ in range(rng.randint(2, 24)):
+        key = rng.choice((names.person, names.code, names.brand, names.place))(rng)
+        keys[key] = values.draw(rng.choice(("code", "place", "date", "count", "person", "time", "price")), rng)
+    asked = rng.choice(list(keys))
+    documents = [Document(f"{key}: {value}") for key, value in keys.items()]
+    found = QuoteQuestion(
+        language, documents, material.phrase("look_up", rng, e=asked), keys[asked], list(keys).index(asked) + 1
+    )
+    messages = [
+        {"role": "user", "content": render_documents(documents, found.question)},
+        {"role": "assistant", "content": found.answer},
+    ]
+    return Sample(messages, None, kind, language)
+
+
+def abstaining(difficulty: Difficulty) -> Difficulty:
+    """The same difficulty, where the documents never tell."""
+    return replace(difficulty, abstain=1.0)
+
+
+class _Draw:
+    """One question being drawn: names that are taken, documents so far."""
+
+    def __init__(self, rng: random.Random, language: str, difficulty: Difficulty, materials: Materials) -> None:
+        self._rng, self._difficulty, self._materials = rng, difficulty, materials
+        self._material = materials(language)
+        self._taken: set[str] = set()
+        self._asked = ""  # the identity in the question
+        self._family: Family = rng.choice(list(self._material.families.values()))
+        self._attribute = rng.choice(list(self._family.attributes))
+
+    def question(self) -> QuoteQuestion:
+        rng, difficulty = self._rng, self._difficulty
+        abstains = rng.random() < difficulty.abstain
+        count = rng.randint(*difficulty.documents)
+        language = self._question_language()
+        if abstains and rng.random() < 0.5:  # nothing tells of the one that is asked for
+            target, entry = None, None
+            self._asked = self._identity(self._family)
+        else:
+            target = self._target(told=not abstains)
+            entry = rng.choice(target.entries)
+            self._asked = entry.identity
+        value = None if abstains or entry is None else entry.values[self._attribute]
+        others = [self._other(value) for _ in range(count - (target is not None))]
+        place = rng.randint(0, len(others))
+        drawn = [*others[:place], *([target] if target else []), *others[place:]]
+        whole = not abstains and entry is not None and self._attribute in entry.sentences
+        whole = whole and rng.random() < difficulty.whole_sentence
+        question = self._words(language, "wrap_sentence" if whole else "wrap")
+        span = entry.sentences[self._attribute] if whole and entry is not None else value
+        return QuoteQuestion(
+            language,
+            [one.document for one in drawn],
+            question,
+            span,
+            None if span is None else place + 1,
+            self._asked,
+            self._attribute,
+            tuple(tuple(one.entries) for one in drawn),
+        )
+
+    def _question_language(self) -> str:
+        if self._rng.random() < self._difficulty.foreign:
+            return self._rng.choice([language for language in LANGUAGES if language != self._material.language])
+        return self._material.language
+
+    def _words(self, language: str, wrap: str) -> str:
+        """The question in the language, in words near or far from the documents'."""
+        rng, material = self._rng, self._materials(language)
+        attribute = material.families[self._family.name].attributes[self._attribute]
+        far = rng.random() < self._difficulty.paraphrase
+        words = rng.choice(attribute.far_questions if far else attribute.near_questions)
+        return material.phrase(wrap, rng, q=material.fill(words, rng, lambda _: self._asked))
+
+    def _sentences(self) -> int:
+        return self._rng.randint(*self._difficulty.sentences)
+
+    def _target(self, *, told: bool) -> Drawn:
+        """The document of what is asked for, with or without the attribute."""
+        must, without = (self._attribute, None) if told else (None, self._attribute)
+        wish = Wish(self._sentences(), must, without)
+        return draw_document(self._rng, self._material, self._family, wish, lambda: self._identity(self._family))
+
+    def _other(self, value: str | None) -> Drawn:
+        """A document that does not answer; it may tell the same of something else, with another value."""
+        rng, difficulty = self._rng, self._difficulty
+        same = rng.random() < difficulty.same_family
+        family = self._family if same else rng.choice(list(self._material.families.values()))
+        wish = Wish(self._sentences(), must=self._attribute if same and rng.random() < 0.7 else None)
+        for _ in range(3):
+            drawn = draw_document(rng, self._material, family, wish, lambda: self._identity(family))
+            if not any(value in entry.values.values() for entry in drawn.entries):
+                break
+        if rng.random() < difficulty.mentions:
+            mention = self._material.phrase("mention", rng, e=self._asked)
+            apart = rng.choice((" ", "\n")) if drawn.document.text.endswith(".") else "\n"
+            text = f"{drawn.document.text}{apart}{mention}"
+            drawn = replace(drawn, document=replace(drawn.document, text=text))
+        return drawn
+
+    def _identity(self, family: Family) -> str:
+        """A name that no document of this question has yet; of persons sometimes one of the same surname."""
+        rng, names = self._rng, self._material.names
+        while True:
+            name = self._material.values.draw(family.identity, rng)
+            if family.identity == "person" and " " in self._asked and rng.random() < 0.1:
+                name = f"{names.first(rng)} {self._asked.split(' ', 1)[1]}"
+            if name not in self._taken and name != self._asked:
+                self._taken.add(name)
+                return name

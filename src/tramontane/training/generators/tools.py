@@ -1,0 +1,209 @@
+"""Requests that a tool answers: the function to call, and its arguments, which stand in the request.
+
+A file of tools has, in each language, the same tools:
+
+    w topic: team meeting | …       words to be copied
+    = create_event title:topic date:date time:clock?    a function, its parameters and their kinds; ? is optional
+    e unit metre: metres | m        a parameter's value and how the language calls it
+    d Adds an appointment…          what the function does
+    u Note “{title}” on {date}.     a request
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tramontane.training.generators.families import split_entries
+from tramontane.training.generators.material import TRAINING_DATA, Material, training_material
+from tramontane.training.generators.template import Template, template
+from tramontane.training.samples import Sample
+
+_ID_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+_SCHEMAS: dict[str, dict[str, Any]] = {
+    "date": {"type": "string", "format": "date"},
+    "clock": {"type": "string", "pattern": "^[0-2][0-9]:[0-5][0-9]$"},
+    "int": {"type": "integer"},
+    "amount": {"type": "number"},
+}
+
+
+@dataclass
+class Tool:
+    """A function in one language: `kinds` by parameter; `values` of enums: the word that the language has for each."""
+
+    name: str
+    kinds: dict[str, str]
+    required: list[str]
+    description: str = ""
+    values: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    requests: list[Template] = field(default_factory=list)
+
+    def schema(self) -> dict[str, Any]:
+        """As a client of the API offers it."""
+        properties = {name: self._property(name, kind) for name, kind in self.kinds.items()}
+        parameters = {
+            "type": "object",
+            "properties": properties,
+            "required": self.required,
+            "additionalProperties": False,
+        }
+        function = {"name": self.name, "description": self.description, "parameters": parameters}
+        return {"type": "function", "function": function}
+
+    def _property(self, name: str, kind: str) -> dict[str, Any]:
+        if kind == "enum":
+            return {"type": "string", "enum": list(self.values[name])}
+        return dict(_SCHEMAS.get(kind, {"type": "string"}))
+
+
+@dataclass(frozen=True)
+class Toolbox:
+    """The tools of a language, and the words that their requests copy."""
+
+    tools: dict[str, Tool]
+    words: dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class ToolRequest:
+    """A request, the tools that are offered, and the one right call."""
+
+    language: str
+    request: str
+    tools: list[dict[str, Any]]
+    name: str
+    arguments: dict[str, Any]
+
+
+def read_tools(path: Path) -> Toolbox:
+    """The tools of a file, by name."""
+    box, tool = Toolbox({}, {}), None
+    for line in path.read_text(encoding="utf-8").splitlines():
+        key, _, rest = line.partition(" ")
+        if key == "w":
+            name, _, words = rest.partition(": ")
+            box.words[name] = split_entries(words)
+        elif key == "=":
+            tool = _tool(rest)
+            box.tools[tool.name] = tool
+        elif tool is not None and key == "e":
+            what, _, words = rest.partition(": ")
+            parameter, value = what.split()
+            tool.values.setdefault(parameter, {})[value] = split_entries(words)
+        elif tool is not None and key == "d":
+            tool.description = rest
+        elif tool is not None and key == "u":
+            tool.requests.append(template(rest))
+    return box
+
+
+@cache
+def training_tools(language: str) -> Toolbox:
+    """The tools that training offers."""
+    return read_tools(TRAINING_DATA / language / "tools.txt")
+
+
+def draw_request(rng: random.Random, material: Material, box: Toolbox) -> ToolRequest:
+    """A request for one of one to four tools."""
+    names = rng.sample(list(box.tools), rng.randint(1, min(4, len(box.tools))))
+    tool = box.tools[rng.choice(names)]
+    spoken: dict[str, str] = {}
+    meant: dict[str, Any] = {}
+
+    def value(slot: str) -> str:
+        spoken[slot], meant[slot] = _draw_value(rng, material, box, tool, slot)
+        return spoken[slot]
+
+    request = material.fill(rng.choice(tool.requests), rng, value)
+    arguments = {name: meant[name] for name in tool.kinds if name in meant}
+    offered = [box.tools[name].schema() for name in names]
+    if rng.random() < 0.3:  # clients often say little
+        for other in offered:
+            del other["function"]["description"]
+    return ToolRequest(material.language, request, offered, tool.name, arguments)
+
+
+def tool_sample(rng: random.Random, kind: str, language: str) -> Sample:
+    """A request and the call that answers it."""
+    asked = draw_request(rng, training_material(language), training_tools(language))
+    call = {
+        "id": "".join(rng.choice(_ID_LETTERS) for _ in range(9)),
+        "type": "function",
+        "function": {"name": asked.name, "arguments": json.dumps(asked.arguments, ensure_ascii=False)},
+    }
+    messages: list[dict[str, Any]] = [
+        {"role": "user", "content": asked.request},
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+    ]
+    return Sample(messages, asked.tools, kind, language)
+
+
+def _tool(header: str) -> Tool:
+    name, *parameters = header.split()
+    kinds: dict[str, str] = {}
+    required = []
+    for parameter in parameters:
+        parameter_name, _, kind = parameter.partition(":")
+        kinds[parameter_name] = kind.rstrip("?")
+        if not kind.endswith("?"):
+            required.append(parameter_name)
+    return Tool(name, kinds, required)
+
+
+def _draw_value(rng: random.Random, material: Material, box: Toolbox, tool: Tool, slot: str) -> tuple[str, Any]:
+    """How the request says the value, and the value."""
+    kind = tool.kinds[slot]
+    if kind == "enum":
+        value = rng.choice(list(tool.values[slot]))
+        return rng.choice(tool.values[slot][value]), value
+    if kind == "date":
+        return _date(rng, material)
+    if kind == "clock":
+        return _clock(rng, material.language)
+    if kind == "int":
+        number = rng.randrange(2, 30)
+        return str(number), number
+    if kind == "amount":
+        return _amount(rng, material.language)
+    copied = box.words.get(kind)
+    text = material.fill(template(rng.choice(copied)), rng) if copied else material.values.draw(kind, rng)
+    return text, text
+
+
+def _date(rng: random.Random, material: Material) -> tuple[str, str]:
+    """A day of the calendar as the language writes it, or as ISO 8601 does."""
+    year, month, day = rng.randrange(2025, 2032), rng.randrange(1, 13), rng.randrange(1, 29)
+    iso = f"{year}-{month:02}-{day:02}"
+    name = material.words["month"][month - 1]
+    spoken = {
+        "fr": f"{'1er' if day == 1 else day} {name} {year}",
+        "de": f"{day}. {name} {year}",
+        "es": f"{day} de {name} de {year}",
+        "it": f"{'1º' if day == 1 else day} {name} {year}",
+        "en": f"{day} {name} {year}",
+    }[material.language]
+    return (iso if rng.random() < 0.15 else spoken), iso
+
+
+def _clock(rng: random.Random, language: str) -> tuple[str, str]:
+    hour, minute = rng.randrange(7, 22), rng.choice((0, 15, 30, 45))
+    spoken = {
+        "fr": f"{hour} h {minute:02}" if minute else f"{hour} h",
+        "de": f"{hour}.{minute:02} Uhr" if minute else f"{hour} Uhr",
+        "it": f"{hour}.{minute:02}",
+    }.get(language, f"{hour}:{minute:02}")
+    return spoken, f"{hour:02}:{minute:02}"
+
+
+def _amount(rng: random.Random, language: str) -> tuple[str, float | int]:
+    if rng.random() < 0.5:
+        whole = rng.randrange(5, 1000)
+        return str(whole), whole
+    cents = rng.randrange(500, 99_999)
+    text = f"{cents // 100}.{cents % 100:02}"
+    return (text if language == "en" else text.replace(".", ",")), cents / 100

@@ -1,0 +1,253 @@
+"""A recipe at work in a folder: tokenizer, corpus, stages, export. What is done is not done again.
+
+run.json            which recipe, and since when
+tokenizer/tekken.json
+corpus/             the sources' text as tokens
+checkpoints/        the last two
+log.jsonl, loss.svg
+model/              the result, in the HF layout; native/ in the native one
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tramontane.model.layouts import Layout
+from tramontane.model.transformer import Transformer
+from tramontane.model.weights import canonical_tensors
+from tramontane.tokenizer.tokenizer import Tokenizer
+from tramontane.training.corpus import Corpus, build_corpus, read_texts
+from tramontane.training.drawing import Drawer
+from tramontane.training.errors import RecipeError, TrainingError
+from tramontane.training.export import export_model, model_card, software_versions
+from tramontane.training.files import write_json, write_text
+from tramontane.training.hardware import EnergyMeter, describe_device
+from tramontane.training.initial import initial_model
+from tramontane.training.log import read_log
+from tramontane.training.optimizer import Optimizer
+from tramontane.training.plot import Point, loss_plot
+from tramontane.training.ranks import ALONE, Ranks, shard_model
+from tramontane.training.recipe import TEXT, Recipe
+from tramontane.training.record import Compute, ModelRecord, TrainingRecord
+from tramontane.training.samples import Sample
+from tramontane.training.sources.cleaning import Cleaner
+from tramontane.training.sources.source import find_source
+from tramontane.training.state import RunState, load_state
+from tramontane.training.tokenizer_training import train_tokenizer
+from tramontane.training.trainer import Control, Trainer, Watcher
+
+STEPS = ("tokenizer", "corpus")
+"""What comes before the stages, by the name that `until` has for it."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One recipe in one folder. Raises TrainingError when the folder holds a run of another recipe."""
+
+    recipe: Recipe
+    folder: Path
+    watcher: Watcher
+    control: Control
+    ranks: Ranks = ALONE
+
+    def __post_init__(self) -> None:
+        described = self.folder / "run.json"
+        if self.ranks.leads and not described.exists():
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            write_json(described, {"recipe": self.recipe.name, "digest": self.recipe.digest, "started": now})
+        self.ranks.gather(None)
+        if self._description["digest"] != self.recipe.digest:
+            raise TrainingError(
+                f"{self.folder} holds a run of the recipe {self._description['recipe']!r} as it was, or of another; "
+                "give this one a folder of its own."
+            )
+
+    @property
+    def _description(self) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
+            return {key: found[key] for key in ("recipe", "digest", "started")}
+        except (OSError, ValueError, KeyError) as error:
+            raise TrainingError(f"{self.folder / 'run.json'} cannot be read ({error}); give another folder.") from error
+
+    def run(self, until: str | None = None) -> bool:
+        """Does all that is left to do, up to the step or stage `until`; False when the control stopped it."""
+        known = [*STEPS, *(stage.name for stage in self.recipe.stage)]
+        if until is not None and until not in known:
+            raise RecipeError(f"There is no step {until!r} to stop after; known are {', '.join(known)}.")
+        for drawer in self.drawers:
+            drawer.check()
+        if self.ranks.leads:  # the others find it done
+            tokenizer = self.tokenizer()
+            if until != "tokenizer":
+                self.corpus(tokenizer)
+        self.ranks.gather(None)
+        if until in STEPS:
+            return True
+        tokenizer = self.tokenizer()
+        finished, optimizer, state = self._train(tokenizer, until)
+        weights = optimizer.whole_weights()
+        if self.ranks.leads and finished and state.stage == len(self.recipe.stage):
+            self.export(self._plain_model(weights, tokenizer), tokenizer, state)
+        return finished
+
+    @cached_property
+    def drawers(self) -> list[Drawer]:
+        """Who draws each stage's samples."""
+        corpus = self.folder / "corpus" if self.recipe.source else None
+        return [Drawer(stage, self._tokenizer_file, corpus, self.recipe.source) for stage in self.recipe.stage]
+
+    # ── tokenizer and corpus ────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def _tokenizer_file(self) -> Path:
+        return self.folder / "tokenizer" / "tekken.json"
+
+    def tokenizer(self) -> Tokenizer:
+        """The run's tokenizer, trained if it is not there yet."""
+        if not self._tokenizer_file.exists():
+            self.watcher.say("training the tokenizer")
+            train_tokenizer(self._tokenizer_texts(), self.recipe.tokenizer.entries, self._tokenizer_file)
+        return Tokenizer.from_file(self._tokenizer_file)
+
+    def _tokenizer_texts(self) -> Iterator[str]:
+        asked = self.recipe.tokenizer
+        cleaner = Cleaner()
+        for source in self.recipe.source:
+            yield from read_texts(source, find_source(source), cleaner, asked.megabytes)
+        for drawer in self.drawers:
+            mix = {kind: weight for kind, weight in drawer.stage.mix.items() if kind != TEXT and weight}
+            rng = random.Random(f"{drawer.stage.seed}/tokenizer/{drawer.stage.name}")
+            for _ in range(asked.samples if mix else 0):
+                yield from _texts(drawer.sample(rng.choices(list(mix), list(mix.values()))[0], rng))
+
+    def corpus(self, tokenizer: Tokenizer) -> Corpus | None:
+        """The run's corpus, built if it is not there yet; None for a recipe without sources."""
+        if not self.recipe.source:
+            return None
+        folder = self.folder / "corpus"
+        if not (folder / "corpus.json").exists():
+            build_corpus(self.recipe.source, tokenizer, folder, self.watcher.say)
+        corpus = Corpus(folder, self.recipe.source)
+        if corpus.fingerprint != tokenizer.fingerprint:
+            raise TrainingError(f"{folder} was written with another tokenizer; remove it, and it is built again.")
+        return corpus
+
+    # ── training ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _train(self, tokenizer: Tokenizer, until: str | None) -> tuple[bool, Optimizer, RunState]:
+        ranks = self.ranks
+        model = self._model(tokenizer)
+        optimizer, state = Optimizer(model, ranks=ranks), RunState(positions=[0] * ranks.count)
+        if loaded := load_state(self.folder / "checkpoints"):
+            state, tensors = loaded
+            optimizer.load(tensors, state.optimizer_steps)
+            self.watcher.say(f"going on from step {state.step}")
+        if not any(state.positions):
+            state.positions = [0] * ranks.count
+        elif len(state.positions) != ranks.count:
+            raise TrainingError(
+                f"The checkpoint is of {len(state.positions)} processes and this run has {ranks.count}: each has read "
+                "samples of its own; go on with as many until the stage has ended."
+            )
+        trainer = Trainer(
+            self.recipe, model, optimizer, state, self.drawers, self.folder, self.watcher, self.control, ranks
+        )  # fmt: skip
+        try:
+            return trainer.run(until), optimizer, state
+        finally:
+            if ranks.leads:
+                self._plot()
+
+    def _model(self, tokenizer: Tokenizer) -> Transformer:
+        """bfloat16 on a GPU; on a CPU float32, which was measured to be faster for models of this size."""
+        ranks = self.ranks
+        dtype = torch.bfloat16 if ranks.device.type == "cuda" else torch.float32
+        config, seed = self.recipe.model.config(tokenizer.vocab_size), self.recipe.stage[0].seed
+        if ranks.count == 1:
+            return initial_model(config, seed, dtype, ranks.device)
+        model = initial_model(config, seed, torch.float32, ranks.device)
+        shard_model(model, ranks, dtype)
+        return model
+
+    def _plain_model(self, weights: dict[str, torch.Tensor], tokenizer: Tokenizer) -> Transformer:
+        """The master weights in a model of float32 on the CPU."""
+        config = self.recipe.model.config(tokenizer.vocab_size)
+        model = initial_model(config, 0, torch.float32, torch.device("cpu"))
+        for name, parameter in model.named_parameters():
+            parameter.data.copy_(weights[name])
+        return model
+
+    def _plot(self) -> None:
+        points = [Point(report.tokens, report.loss, report.stage) for report in read_log(self.folder / "log.jsonl")]
+        write_text(self.folder / "loss.svg", loss_plot(points, self.recipe.name))
+
+    # ── the result ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def export(self, model: Transformer, tokenizer: Tokenizer, state: RunState) -> None:
+        """Writes the model in both layouts, with its card and its record."""
+        record = self.record(model, tokenizer, state)
+        card = model_card(record, list(self.recipe.languages), self.recipe.description)
+        layouts: dict[str, Layout] = {"native": "native", "model": "hf"}
+        for name, layout in layouts.items():
+            export_model(
+                self.folder / name, model.config, canonical_tensors(model), self._tokenizer_file, record, card,
+                layout=layout,
+            )  # fmt: skip
+        self.watcher.say(f"the model is in {self.folder / 'model'}")
+
+    def record(self, model: Transformer, tokenizer: Tokenizer, state: RunState) -> TrainingRecord:
+        """What the run knows about itself."""
+        config, device = model.config, self.ranks.device
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        tokens = sum(stage.tokens for stage in state.stages)
+        corpus = self.corpus(tokenizer)
+        return TrainingRecord(
+            model=ModelRecord(
+                name=self.recipe.name,
+                version=datetime.now(UTC).date().isoformat(),
+                architecture="MistralForCausalLM",
+                parameters=parameters,
+                context_tokens=config.max_context,
+                vocabulary=config.vocab_size,
+                layers=config.num_layers,
+                dim=config.dim,
+                licence=self.recipe.licence,
+            ),
+            recipe=self.recipe.name,
+            recipe_digest=self._description["digest"],
+            started=self._description["started"],
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            sources=corpus.records if corpus else [],
+            samples=state.samples,
+            stages=state.stages,
+            compute=Compute(
+                flops=6.0 * parameters * tokens,
+                wall_seconds=state.wall_seconds,
+                device=describe_device(device),
+                devices=self.ranks.count,
+                device_days=state.wall_seconds * self.ranks.count / 86_400,
+                energy_mwh=state.joules * self.ranks.count / 3.6e9,
+                energy_method=EnergyMeter(device).method,
+            ),
+            software=software_versions(),
+        )
+
+
+def _texts(sample: Sample) -> Iterator[str]:
+    """All text of a sample, as its tokens will say it."""
+    for message in sample.messages:
+        yield from (message[key] for key in ("prefix", "suffix", "content") if isinstance(message.get(key), str))
+        for call in message.get("tool_calls") or []:
+            yield json.dumps(call["function"], ensure_ascii=False)
+    if sample.tools:
+        yield json.dumps(sample.tools, ensure_ascii=False)

@@ -1,0 +1,74 @@
+"""Side by side, documents are learnt as if each were alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from tests.training.runs import CONFIG, float64_model, make_document
+from tramontane.model.transformer import Transformer
+from tramontane.training.objective import weighted_loss
+from tramontane.training.packing import pack, split
+from tramontane.training.rendering import Document
+
+tokens = st.integers(0, CONFIG.vocab_size - 1)
+pairs = st.tuples(tokens, st.sampled_from([0.0, 0.0, 1.0, 0.5, 3.0]))
+documents = st.lists(pairs, min_size=1, max_size=40).map(
+    lambda pairs: make_document([token for token, _ in pairs], [weight for _, weight in pairs])
+)
+
+
+@pytest.fixture(scope="module", params=[(None, None), (5, None)])
+def model(request: pytest.FixtureRequest) -> Transformer:
+    from dataclasses import replace
+
+    return float64_model(replace(CONFIG, windows=request.param))
+
+
+def _gradients(model: Transformer, packs: list[list[Document]]) -> tuple[float, list[Tensor]]:
+    model.zero_grad(set_to_none=False)
+    total = 0.0
+    for group in packs:
+        loss = weighted_loss(model, pack(group))
+        if len(pack(group).rows):
+            loss.backward()
+        total += float(loss.detach())
+    gradients = [parameter.grad for parameter in model.parameters()]
+    return total, [torch.zeros(1) if gradient is None else gradient.clone() for gradient in gradients]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(documents, min_size=1, max_size=8))
+def test_loss_and_gradients_are_those_of_each_alone(model: Transformer, together: list[Document]) -> None:
+    loss, gradients = _gradients(model, [together])
+    alone_loss, alone_gradients = _gradients(model, [[document] for document in together])
+    assert loss == pytest.approx(alone_loss, rel=1e-12, abs=1e-12)
+    for one, other in zip(gradients, alone_gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-10)
+
+
+def test_the_loss_is_the_cross_entropy_written_out(model: Transformer) -> None:
+    from tests.tiny import attend_to_all
+
+    document = make_document([3, 1, 4, 1, 5], [1.0, 0.0, 1.0, 0.0, 2.0])
+    ids = torch.tensor([3, 1, 4, 1, 5])
+    scores = model.logits(model(ids, torch.arange(5), attend_to_all(model.config)))
+    log_p = scores.log_softmax(-1)
+    expected = -(log_p[1, 4] + 2 * log_p[3, 5])  # nothing predicts the first token
+    assert float(weighted_loss(model, pack([document])).detach()) == pytest.approx(float(expected.detach()))
+
+
+def test_only_learnt_rows_are_scored() -> None:
+    batch = pack([make_document([1, 2, 3], [1, 0, 1]), make_document([4, 5], [1, 1])])
+    assert batch.positions.tolist() == [0, 1, 2, 0, 1]
+    assert (batch.rows.tolist(), batch.targets.tolist()) == ([1, 3], [3, 5])
+
+
+@given(st.lists(documents, min_size=1, max_size=12), st.integers(1, 100))
+def test_split_keeps_the_order_and_the_limit(together: list[Document], limit: int) -> None:
+    groups = split(together, limit)
+    assert [document for group in groups for document in group] == together
+    assert all(len(group) == 1 or sum(map(len, group)) <= limit for group in groups)
