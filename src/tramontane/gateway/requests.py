@@ -10,8 +10,6 @@ from tramontane.tokenizer.documents import Document
 
 DEFAULT_TEMPERATURE = 0.7
 
-Role = Literal["system", "user", "assistant", "tool"]
-
 
 @dataclass(frozen=True, slots=True)
 class Sampling:

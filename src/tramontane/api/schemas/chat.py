@@ -203,7 +203,6 @@ class AnswerMessage(BaseModel):
     content: str | list[dict[str, Any]]
     tool_calls: list[ToolCall] | None
     quotes: list[QuoteSpan] | None = None
-    prefix: bool = False
 
 
 class ChatChoice(BaseModel):
