@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-# What `make serve` serves: a folder, owner/name, or, until a model comes with the package, random weights.
-MODEL  ?= random:tiny-15m
+# What `make serve` serves: the model that comes with the package, or a folder, or owner/name.
+MODEL  ?= brise
 # Extra arguments: make serve SERVE="--port 9000", make test PYTEST="-k sampler -x", make bench BENCH="--layers 8 --json"
 SERVE  ?=
 PYTEST ?=

@@ -56,7 +56,7 @@ def test_examples_run_as_written(tmp_path: Path, server: dict[str, str]) -> None
             assert result.stdout.strip()
         if "grammar" in code or "--regex" in code:
             assert re.search(r"Mistral|Tramontane|Marin|strong", result.stdout), result.stdout
-    assert len(EXAMPLES) >= 7
+    assert len(EXAMPLES) >= 6
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\(([^)#:]+)\)", README))

@@ -140,8 +140,9 @@ def test_documents_are_quoted(tmp_path: Path) -> None:
         assert chat.process.wait(PATIENCE) != 0
 
 
-def test_no_model_is_one_sentence(tmp_path: Path) -> None:
-    program = "from tramontane.cli.main import app; app()"
-    done = subprocess.run([sys.executable, "-c", program, "chat"], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr.startswith("Error: No model to talk to")
+def test_without_a_model_it_is_the_bundled_one(tmp_path: Path) -> None:
+    chat = Terminal(home=tmp_path)
+    try:
+        assert "brise listens" in chat.wait_for("/help lists the commands")
+    finally:
+        chat.close()

@@ -40,8 +40,11 @@ def show(*arguments: str) -> str:
     return CliRunner().invoke(cli, ["models", *arguments], catch_exceptions=False).stdout
 
 
-def test_an_empty_home_says_how_to_fill_it(home: Path) -> None:
-    assert "`tramontane pull open-mistral-7b`" in show()
+def test_an_empty_home_has_the_bundled_model_and_says_how_to_fill_it(home: Path) -> None:
+    text = show()
+    assert "brise" in text
+    assert "apache-2.0" in text
+    assert "`tramontane pull open-mistral-7b`" in text
 
 
 @pytest.mark.usefixtures("model")
@@ -59,7 +62,8 @@ def test_the_table(home: Path) -> None:
 def test_the_same_for_programs(home: Path) -> None:
     with announce(home, "http://127.0.0.1:8000", ["mistral-small"]):
         found = json.loads(show("--json"))
-    (model,), (server,) = found["models"], found["servers"]
+    (bundled, model), (server,) = found["models"], found["servers"]
+    assert (bundled["name"], bundled["layout"], bundled["licence"]) == ("brise", "hf", "apache-2.0")
     assert (model["name"], model["parameters"], model["layout"]) == (NAME, 7_248_023_552, "native")
     assert model["folder"] == str(ModelStore(home).folder(NAME))
     assert (server["pid"], server["url"], server["models"]) == (os.getpid(), "http://127.0.0.1:8000", ["mistral-small"])

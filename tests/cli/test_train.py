@@ -27,13 +27,16 @@ def _tramontane(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_from_raw_text_to_a_model_that_answers(tmp_path: Path) -> None:
     out = str(tmp_path / "run")
-    done = _tramontane("train", "tiny", "--out", out)
+    done = _tramontane("train", "tiny", "--out", out, "--evaluate", "1")
     assert done.returncode == 0, done.stderr
     assert "what is learnt is marked" in done.stderr
     assert "of matrix rate" in done.stderr
+    card = (tmp_path / "run" / "model" / "README.md").read_text(encoding="utf-8")
+    assert "## Evaluation" in card
+    assert "| arithmetic | result |" in card
     answer = _tramontane("generate", "--model", f"{out}/model", "Fral?", "--max-tokens", "4")
     assert answer.returncode == 0, answer.stderr
-    again = _tramontane("train", "tiny", "--out", out)
+    again = _tramontane("train", "tiny", "--out", out, "--evaluate", "0")
     assert again.returncode == 0, again.stderr
 
 

@@ -45,7 +45,11 @@ def run(*arguments: str) -> str:
 def test_table_for_programs(checkpoint: Path) -> None:
     result = json.loads(run(str(checkpoint), "--items", "1", "--documents", "2-3", "--json"))
     measures = {(one["task"], one["measure"], one["quote_grammar"]) for one in result["measures"]}
-    assert {("documents", "exact", True), ("documents", "exact", False), ("tools", "call", False)} <= measures
+    assert {
+        ("2-3 documents", "exact", True),
+        ("2-3 documents", "exact", False),
+        ("tools", "call", False),
+    } <= measures
     assert set(result["perplexity"]) == set(result["bits_per_byte"]) == set(LANGUAGES)
     assert all(value > 1000 for value in result["perplexity"].values())
 

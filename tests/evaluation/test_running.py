@@ -61,7 +61,7 @@ def test_the_language_of_what_brise_says(language: str) -> None:
 
 
 def test_a_model_without_knowledge_is_counted_for_what_it_is() -> None:
-    questions = list(draw_questions(1, documents=(2, 3)))
+    questions = list(draw_questions(1, documents=[(2, 3)]))
     seen: list[tuple[str, bool]] = []
 
     async def silent(question: Question, *, grammar: bool) -> Reply:
@@ -71,7 +71,7 @@ def test_a_model_without_knowledge_is_counted_for_what_it_is() -> None:
     results = asyncio.run(evaluate(questions, silent, concurrency=4))
     with_grammar = sum(question.quotes for question in questions)
     assert len(seen) == len(questions) + with_grammar
-    counts = results.counts["documents", "exact", True]
+    counts = results.counts["2-3 documents", "exact", True]
     assert sum(count.all for count in counts.values()) == 5
     assert sum(count.right for count in counts.values()) == 0
     assert json.loads(json.dumps(results.as_json()))["measures"]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
+from tests.training.data import ENTRY, WITH_DATA
 from tests.training.runs import RECIPE, small_recipe
 from tramontane.training.errors import RecipeError
 from tramontane.training.recipe import bundled_recipes, parse_recipe, read_recipe
@@ -69,3 +71,39 @@ def test_an_unknown_recipe_names_the_known_ones() -> None:
 def test_the_digest_is_of_the_content() -> None:
     assert small_recipe().digest == small_recipe(RECIPE + "\n# a remark\n").digest
     assert small_recipe().digest != small_recipe(RECIPE.replace("2500", "2501")).digest
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('name = "support"', 'name = "a/b"', "data[0].name may have letters, digits, - and _ alone"),
+        ('name = "support"', 'name = "text"', "data[0].name is 'text', which is a kind of sample already"),
+        ('file = "support.jsonl"', 'file = ""', "data[0].file is empty; where data comes from must be known"),
+        ('licence = "ours"', 'licence = ""', "data[0].licence is empty"),
+        ('licence = "ours"\n', "", "data[0].licence is missing"),
+        ('licence = "ours"', "licence = 3", "data[0].licence must be a text"),
+        ('obtained = "2026-11-24"', 'obtained = "yesterday"', "data[0].obtained is 'yesterday', which is no date"),
+        ('origin = "our help desk"', 'origin = "a"\nweight = 2', "data[0].weight is not a key"),
+        (", support = 1.0", "", "data[0] is in no stage's mix; add support = 1.0 to one"),
+        ("support = 1.0 }", "support = 1.0 }\nlanguages = { de = 1.0 }", "support is in 'fr', which stage[0]"),
+        ("[[data]]", f"{ENTRY}[[data]]", "data has two entries of one name"),
+    ],
+)
+def test_a_data_file_that_a_recipe_cannot_mean_is_refused(old: str, new: str, said: str) -> None:
+    assert old in WITH_DATA
+    with pytest.raises(RecipeError, match=re.escape(said)):
+        parse_recipe(WITH_DATA.replace(old, new, 1), "small.toml")
+
+
+def test_a_data_file_is_beside_its_recipe(tmp_path: Path) -> None:
+    (tmp_path / "small.toml").write_text(WITH_DATA)
+    assert read_recipe(tmp_path / "small.toml").data[0].file == str(tmp_path / "support.jsonl")
+    absolute = parse_recipe(WITH_DATA.replace("support.jsonl", "/data/support.jsonl"), "small.toml")
+    assert absolute.data[0].file == "/data/support.jsonl"
+
+
+def test_the_digest_is_also_of_what_is_said_of_data_files(tmp_path: Path) -> None:
+    with_data = small_recipe(WITH_DATA)
+    assert with_data.digest != small_recipe().digest
+    assert with_data.digest != small_recipe(WITH_DATA.replace("our help desk", "elsewhere")).digest
+    assert with_data.digest == parse_recipe(WITH_DATA, str(tmp_path / "small.toml")).digest  # wherever it lies

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -110,3 +111,17 @@ def test_the_sample_is_not_touched(tokenizer: Tokenizer) -> None:
     messages = [user("a"), assistant("b")]
     render_sample(tokenizer, sample(messages), "kind 1")
     assert messages == [user("a"), assistant("b")]
+
+
+def test_a_text_is_learnt_whole(tokenizer: Tokenizer) -> None:
+    document = render_sample(tokenizer, sample([{"text": "Un texte </s>."}], weight=2.0), "a.jsonl, line 1")
+    assert document.tokens.tolist() == [tokenizer.bos_id, *tokenizer.encode("Un texte </s>."), tokenizer.eos_id]
+    assert set(document.weights.tolist()) == {2.0}
+
+
+def test_what_a_template_would_leave_out_is_refused(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    thinking = [user("a"), assistant("b", reasoning_content="because")]
+    assert render_sample(tokenizer, sample(thinking), "a.jsonl, line 1").weights.any()
+    older = Tokenizer.from_file(write_tekken(tmp_path, 7))
+    with pytest.raises(SampleError, match=r"^a\.jsonl, line 1: .*holds no thinking here; it was left out"):
+        render_sample(older, sample(thinking), "a.jsonl, line 1")

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
+from tramontane.catalogue.bundled import BUNDLED_FOLDER, BUNDLED_MODEL
 from tramontane.catalogue.known import known_names
 from tramontane.catalogue.repositories import is_repository
 from tramontane.catalogue.store import ModelStore
@@ -47,7 +48,7 @@ class Reference:
 
 
 def parse_reference(text: str, home: Path) -> Reference:
-    """`folder`, `name=folder`, a short name or alias of the family, `owner/name` of the hub, or `random:SHAPE`.
+    """`folder`, `name=folder`, a short name or alias, `owner/name` of the hub, `random:SHAPE`, or the bundled model's.
 
     A folder wins over a repository or short name of the same spelling if it holds a checkpoint. Whether a folder or a
     pulled model is really there, `require_folder` says. Raises TramontaneError with the nearest names for an unknown
@@ -62,13 +63,15 @@ def parse_reference(text: str, home: Path) -> Reference:
         return _folder(text, folder)
     if "=" in text and not folder.is_dir():
         return _named_folder(text)
+    if text.lower() == BUNDLED_MODEL:
+        return Reference("folder", BUNDLED_MODEL, text, folder=BUNDLED_FOLDER)
     known = known_names().get(text.lower())
     repository = known.repository if known else text
     if is_repository(repository):
         return Reference("hub", text, text, folder=ModelStore(home).folder(repository), repository=repository)
     if (text and folder.is_dir()) or text.startswith(("/", ".", "~")):
         return _folder(text, folder)
-    near = get_close_matches(text.lower(), known_names(), n=3, cutoff=0.5)
+    near = get_close_matches(text.lower(), [BUNDLED_MODEL, *known_names()], n=3, cutoff=0.5)
     hint = f"did you mean {', '.join(near)}?" if near else "write a folder, owner/name, or a short name of the family."
     raise TramontaneError(f"No model is called {text!r}: {hint}")
 

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from tramontane.catalogue.bundled import BUNDLED_MODEL
 from tramontane.cli.chat_session import ChatSession
 from tramontane.cli.model_options import find_device, find_model, parse_quantization, parse_size
 from tramontane.cli.models_loading import loading_bars, open_source
@@ -22,7 +23,7 @@ CONTINUED = "… "
 
 
 def chat(
-    model: Annotated[str | None, typer.Option(help="Folder, owner/name, short name, or random:SHAPE.")] = None,
+    model: Annotated[str, typer.Option(help="Folder, owner/name, short name, or random:SHAPE.")] = BUNDLED_MODEL,
     system: Annotated[str, typer.Option(help="System prompt.")] = "",
     document: Annotated[list[Path] | None, typer.Option(help="Text file to answer from; may be repeated.")] = None,
     temperature: Annotated[float, typer.Option(min=0, max=2, help="0: the likeliest.")] = DEFAULT_TEMPERATURE,
@@ -35,8 +36,6 @@ def chat(
 
     Example: [bold]tramontane chat --model ./Mistral-7B-Instruct-v0.3 --quantization int8[/]
     """
-    if model is None:
-        raise TramontaneError("No model to talk to: name one with --model, as a folder or as owner/name.")
     source = open_source(find_model(model))
     if not source.has_output_head:
         raise TramontaneError(f"{source.name} has no output head: it is a model for embeddings and cannot write.")

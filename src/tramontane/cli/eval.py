@@ -5,23 +5,31 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from typing import Annotated
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from tramontane.cli.eval_tasks import run_tasks
 from tramontane.cli.model_options import find_device, find_model, parse_quantization, parse_size
 from tramontane.cli.models_loading import loading_bars, open_source
 from tramontane.cli.terminal import notes, tell
 from tramontane.errors import InvalidRequestError, TramontaneError
 from tramontane.evaluation.asking import Question, Reply
 from tramontane.evaluation.held_out import draw_questions, real_texts
+from tramontane.evaluation.report import HEADINGS, markdown, rows
 from tramontane.evaluation.running import Results, evaluate, measure_texts
+from tramontane.evaluation.texts import texts_in
 from tramontane.gateway.answers import Answer, Choice
 from tramontane.gateway.providers.local.provider import LocalOptions, LocalProvider
+from tramontane.gateway.providers.local.sources import Source
 from tramontane.gateway.requests import AnswerFormat, Chat, Continuation, Generation, Prompt, Sampling
+from tramontane.training.export import write_evaluation
 from tramontane.training.generators.material import LANGUAGES
 
 _CONCURRENCY = 64
@@ -30,9 +38,14 @@ _CONCURRENCY = 64
 def eval(
     model: Annotated[str, typer.Argument(metavar="REF", help="Folder, owner/name, short name, or random:SHAPE.")],
     items: Annotated[int, typer.Option(min=1, help="Questions of each task in each language.")] = 50,
-    documents: Annotated[str, typer.Option(help="Documents of a question, as 12-24.")] = "12-24",
+    documents: Annotated[str, typer.Option(help="How many documents a question has, as 2-4,12-24.")] = "2-4,12-24",
     seed: Annotated[int, typer.Option(help="The same seed asks the same questions.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the table.")] = False,
+    texts: Annotated[Path | None, typer.Option(help="A folder of fr.txt, de.txt…: real text for perplexity.")] = None,
+    write: Annotated[bool, typer.Option("--write", help="Put the figures into the model's card and record.")] = False,
+    tasks: Annotated[str | None, typer.Option(help="Tasks of lm-eval instead, as arc_easy,my_task.")] = None,
+    include_path: Annotated[Path | None, typer.Option(help="A folder with tasks of your own.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Questions of each task of lm-eval.")] = None,
     quantization: Annotated[str, typer.Option(help="none, int8 or int4.")] = "none",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     kv_memory: Annotated[str, typer.Option(help="Memory for keys and values, as 4GiB.")] = "4GiB",
@@ -41,26 +54,84 @@ def eval(
 
     Example: [bold]tramontane eval ./brise --items 100 --json[/]
     """
-    source = open_source(find_model(model))
+    source, asked = open_source(find_model(model)), Asked(items, seed, _ranges(documents), texts)
+    options = LocalOptions(parse_quantization(quantization), find_device(device), parse_size(kv_memory))
+    if tasks is not None:
+        if write:
+            raise TramontaneError("--write is for the held-out questions: leave it out with --tasks.")
+        run_tasks(source, options, tasks, include_path, limit, as_json)
+        return
+    if include_path is not None or limit is not None:
+        raise TramontaneError("--include-path and --limit belong to --tasks: name some, or leave them out.")
+    if write and source.folder is None:
+        raise TramontaneError(f"{source.name} has random weights and no folder to write figures into.")
+    results = measure(source, asked, options)
+    if write:
+        write_figures(source, asked, results)
+    if as_json:
+        print(json.dumps(_figures(source, asked, results), ensure_ascii=False))
+    else:
+        Console().print(_table(source.name, results))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked: so many questions of each task in each language, on so many documents; which texts are read.
+
+    `texts`: a folder of files by language; None: the documents that were written by hand.
+    """
+
+    items: int
+    seed: int = 0
+    documents: tuple[tuple[int, int], ...] = ((2, 4), (12, 24))
+    texts: Path | None = None
+
+    @property
+    def ranges(self) -> str:
+        """As the option `--documents` has them."""
+        return ",".join(f"{low}-{high}" for low, high in self.documents)
+
+    def read_texts(self) -> dict[str, list[str]]:
+        """The texts by language."""
+        if self.texts is None:
+            return {language: real_texts(language) for language in LANGUAGES}
+        return {language: parts for language, parts in texts_in(self.texts).items() if language in LANGUAGES}
+
+
+def measure(source: Source, asked: Asked, options: LocalOptions) -> Results:
+    """Loads the model and asks it everything."""
     if not source.has_output_head:
         raise TramontaneError(f"{source.name} has no output head: it is a model for embeddings and cannot write.")
-    questions = list(draw_questions(items, seed, _range(documents)))
-    provider = LocalProvider(
-        [source], LocalOptions(parse_quantization(quantization), find_device(device), parse_size(kv_memory))
-    )
+    questions, texts = list(draw_questions(asked.items, asked.seed, asked.documents)), asked.read_texts()
+    provider = LocalProvider([source], options)
     with loading_bars() as report:
         tell(provider.load(report))
     asking = _Asking(provider, source.name)
     try:
-        results = asyncio.run(_measure(asking, questions))
+        results = asyncio.run(_measure(asking, questions, texts))
     finally:
         provider.close()
     if asking.refused:
         tell([f"{asking.refused} requests were refused and count as wrong, the last because: {asking.reason}"])
-    if as_json:
-        print(json.dumps({"model": source.name, "items": items, "seed": seed, **results.as_json()}, ensure_ascii=False))
-    else:
-        Console().print(_table(source.name, results))
+    return results
+
+
+def write_figures(source: Source, asked: Asked, results: Results) -> None:
+    """Puts what was measured into the model's folder: card, record and evaluation.json."""
+    assert source.folder is not None
+    texts = "the documents written by hand" if asked.texts is None else "documents of the sources that were held out"
+    section = (
+        "Right on held-out questions, in per cent, greedily, through the engine: documents, names, templates and tools "
+        f"that training has not seen; {asked.items} questions of each task in each language. “Real documents” are "
+        f"letters, minutes, press articles and product sheets written by hand. Perplexity is on {texts}. Measured by "
+        f"`tramontane eval --items {asked.items} --documents {asked.ranges} --seed {asked.seed}`."
+    )
+    write_evaluation(source.folder, _figures(source, asked, results), f"{section}\n\n{markdown(results)}")
+
+
+def _figures(source: Source, asked: Asked, results: Results) -> dict[str, Any]:
+    held = {"items": asked.items, "seed": asked.seed, "documents": asked.ranges}
+    return {"model": source.name, **held, **results.as_json()}
 
 
 class _Asking:
@@ -98,37 +169,32 @@ class _Asking:
         return answer.choices[0]
 
 
-async def _measure(asking: _Asking, questions: list[Question]) -> Results:
+async def _measure(asking: _Asking, questions: list[Question], texts: dict[str, list[str]]) -> Results:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=notes, transient=True) as bar:
         task = bar.add_task("Asking", total=None)
         results = await evaluate(
             questions, asking.answer, _CONCURRENCY, lambda done, total: bar.update(task, completed=done, total=total)
         )
-        await measure_texts(results, {language: real_texts(language) for language in LANGUAGES}, asking.score)
+        await measure_texts(results, texts, asking.score)
     return results
 
 
-def _range(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d+)(?:-(\d+))?", text)
-    low, high = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
-    if not 1 <= low <= high:
-        raise TramontaneError(f"{text!r} is no number of documents; write it as 12-24 or 8.")
-    return low, high
+def _ranges(text: str) -> tuple[tuple[int, int], ...]:
+    found = []
+    for part in text.split(","):
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
+        low, high = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+        if not 1 <= low <= high:
+            raise TramontaneError(f"{text!r} is no number of documents; write it as 12-24, or 8, or 2-4,12-24.")
+        found.append((low, high))
+    return tuple(found)
 
 
 def _table(name: str, results: Results) -> Table:
-    table = Table(title=f"{name}: right on held-out questions, in per cent", title_justify="left")
-    table.add_column("", no_wrap=True)
-    table.add_column("quote grammar")
-    for language in LANGUAGES:
-        table.add_column(language, justify="right")
-    table.add_column("judged", justify="right")
-    for (task, measure, grammar), counts in sorted(results.counts.items()):
-        shares = [f"{100 * counts[language].share:.1f}" if language in counts else "–" for language in LANGUAGES]
-        quotes = "" if task not in ("documents", "real documents") else "with" if grammar else "without"
-        judged = sum(count.all for count in counts.values())
-        table.add_row(f"{task}, {measure}", quotes, *shares, str(judged))
-    for measure, values in (("perplexity", results.perplexities), ("bits per byte", results.bits_per_byte)):
-        table.add_row(f"real text, {measure}", "", *(f"{values[language]:.4g}" for language in LANGUAGES), "")
+    table = Table(title=f"{name}: right on held-out questions, in per cent", title_justify="left", box=SIMPLE_HEAD)
+    for heading in HEADINGS:
+        table.add_column(heading, justify="right" if heading in (*LANGUAGES, "asked") else "left", no_wrap=True)
+    for row in rows(results):
+        table.add_row(*row.cells)
     return table

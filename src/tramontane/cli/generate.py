@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tramontane.catalogue.bundled import BUNDLED_MODEL
 from tramontane.cli.model_options import (
     find_device,
     find_model,
@@ -32,7 +33,9 @@ from tramontane.tokenizer.tokenizer import Tokenizer
 
 def generate(
     prompt: Annotated[str, typer.Argument(help="What to say to the model; - reads standard input.")],
-    model: Annotated[str, typer.Option(help="A folder, a short name, or owner/name of a pulled model.")],
+    model: Annotated[
+        str, typer.Option(help="A folder, a short name, or owner/name of a pulled model.")
+    ] = BUNDLED_MODEL,
     system: Annotated[str | None, typer.Option(help="System prompt.")] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Continue the text as it is, without the chat template.")] = False,
     max_tokens: Annotated[int, typer.Option(help="Tokens to write at most.")] = 256,

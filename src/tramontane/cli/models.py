@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tramontane.catalogue.bundled import bundled_model
 from tramontane.catalogue.running import RunningServer, running_servers
 from tramontane.catalogue.store import LocalModel, ModelStore
 from tramontane.cli.terminal import plain
@@ -23,7 +24,7 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
     Example: [bold]tramontane models[/]
     """
     home = home_folder()
-    local, servers = ModelStore(home).list(), running_servers(home)
+    local, servers = [bundled_model(), *ModelStore(home).list()], running_servers(home)
     if as_json:
         found = {
             "models": [{**asdict(model), "folder": str(model.folder)} for model in local],
@@ -32,10 +33,11 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
         print(json.dumps(found))
         return
     console = Console()
-    if local:
-        console.print(_table_of_models(local))
-    else:
-        console.print("No models are here; `tramontane pull open-mistral-7b` fetches one.", highlight=False)
+    console.print(_table_of_models(local))
+    if len(local) == 1:
+        console.print(
+            "brise comes with the package; `tramontane pull open-mistral-7b` fetches another.", highlight=False
+        )
     if servers:
         console.print(_table_of_servers(servers))
 
@@ -48,12 +50,18 @@ def _table_of_models(local: list[LocalModel]) -> Table:
         table.add_row(
             model.name,
             f"{model.num_bytes / 1e9:,.2f} GB",
-            f"{model.parameters / 1e9:,.2f} B" if model.parameters else "?",
+            _count(model.parameters),
             f"{model.layout}, {model.dtype}" if model.layout else "?",
             Text(plain(model.licence or "?")),
             (model.revision or "?")[:12],
         )
     return table
+
+
+def _count(parameters: int | None) -> str:
+    if parameters is None:
+        return "?"
+    return f"{parameters / 1e6:,.1f} M" if parameters < 1e8 else f"{parameters / 1e9:,.2f} B"
 
 
 def _table_of_servers(servers: list[RunningServer]) -> Table:

@@ -22,6 +22,7 @@ from tramontane.api.app import create_app
 from tramontane.api.logs import LogFormat, configure_logs
 from tramontane.api.platform import Platform
 from tramontane.api.server import DrainingServer, listen, settle_memory, url_of
+from tramontane.catalogue.bundled import BUNDLED_MODEL
 from tramontane.catalogue.running import announce
 from tramontane.catalogue.store import ModelStore
 from tramontane.cli.model_options import find_device, find_model, parse_quantization, parse_size
@@ -40,16 +41,13 @@ logger = logging.getLogger(__name__)
 _FLUSH_SECONDS = 30.0
 _LOOPBACK = ("127.", "::1", "localhost")
 
-NO_MODEL = (
-    "No model to serve: name one with --model, as a folder, as owner/name that `tramontane pull` brought, "
-    "or as random:tiny-15m to try the API without weights."
-)
-
 
 def serve(
     model: Annotated[
         list[str] | None,
-        typer.Option(help="Folder, name=folder, owner/name, short name, or random:SHAPE; may be repeated."),
+        typer.Option(
+            help=f"Folder, name=folder, owner/name, short name, or random:SHAPE; may be repeated. Else {BUNDLED_MODEL}."
+        ),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
@@ -65,10 +63,8 @@ def serve(
 
     Example: [bold]tramontane serve --model ./Mistral-7B-Instruct-v0.3 --quantization int8[/]
     """
-    if not model:
-        raise TramontaneError(NO_MODEL)
     # Whatever can be refused is refused before anything is written or loaded.
-    sources = open_sources([find_model(text) for text in model])
+    sources = open_sources([find_model(text) for text in model or [BUNDLED_MODEL]])
     options = LocalOptions(
         parse_quantization(quantization), find_device(device), parse_size(kv_memory), max_context, max_queue
     )

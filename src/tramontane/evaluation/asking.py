@@ -42,3 +42,32 @@ class Scorer(Protocol):
     """Has a model read a text: the sum of its tokens' natural log probabilities, and how many tokens were judged."""
 
     async def __call__(self, text: str) -> tuple[float, int]: ...
+
+
+@dataclass(frozen=True)
+class Writing:
+    """How a model goes on with a text: at temperature 0 greedily, until a stop string, which is not part of it."""
+
+    max_tokens: int
+    stop: tuple[str, ...] = ()
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0  # 0: no limit
+    seed: int | None = None
+
+
+class Writer(Protocol):
+    """A model by its tokens, for judges that bring prompts of their own."""
+
+    max_context: int
+    """Tokens that a prompt and what is written after it may have together."""
+    bos_id: int
+
+    def encode(self, text: str) -> list[int]:
+        """The tokens of a text, without <s>."""
+
+    async def score(self, tokens: Sequence[int]) -> list[tuple[float, bool]]:
+        """Of each token but the first: its natural log probability, and whether greedy would have chosen it."""
+
+    async def write(self, tokens: Sequence[int], writing: Writing) -> str:
+        """What the model writes after the tokens."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -27,13 +27,18 @@ def held_out_material(language: str) -> Material:
     return load_material(DATA, language, training_material(language).words)
 
 
-def draw_questions(items: int, seed: int = 0, documents: tuple[int, int] = (12, 24)) -> Iterator[Question]:
-    """So many questions of each task in each language, on so many documents; the same seed gives the same ones."""
-    difficulty = replace(LONG, documents=documents)
+def draw_questions(items: int, seed: int = 0, documents: Sequence[tuple[int, int]] = ((12, 24),)) -> Iterator[Question]:
+    """So many questions of each task in each language; those on documents once for each range of their number.
+
+    The same seed gives the same ones.
+    """
     for language in LANGUAGES:
+        for low, high in documents:
+            rng = random.Random(f"evaluation/{seed}/{language}/{low}-{high}")
+            task, difficulty = f"{low}-{high} documents", replace(LONG, documents=(low, high))
+            yield from (_quote(rng, task, language, difficulty) for _ in range(items))
+            yield from (_quote(rng, task, language, abstaining(difficulty)) for _ in range(items))
         rng = random.Random(f"evaluation/{seed}/{language}")
-        yield from (_quote(rng, language, difficulty) for _ in range(items))
-        yield from (_quote(rng, language, abstaining(difficulty)) for _ in range(items))
         yield from (_tool(rng, language) for _ in range(items))
         yield from (_sum(rng, language) for _ in range(items))
         yield from (_talk(rng, language) for _ in range(max(1, items // 4)))
@@ -71,10 +76,10 @@ def real_texts(language: str) -> list[str]:
     return [text for item in read_items(language) for text in item["documents"]]
 
 
-def _quote(rng: random.Random, language: str, difficulty: Difficulty) -> Question:
+def _quote(rng: random.Random, task: str, language: str, difficulty: Difficulty) -> Question:
     asked = draw_question(rng, language, difficulty, held_out_material)
     messages = _messages(render_documents(asked.documents, asked.question))
-    return Question("documents", asked.language, messages, checks.quotation(asked), quotes=True)
+    return Question(task, asked.language, messages, checks.quotation(asked), quotes=True)
 
 
 def _tool(rng: random.Random, language: str) -> Question:

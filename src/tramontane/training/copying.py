@@ -42,21 +42,48 @@ def thing(rng: random.Random) -> str:
 def repeat(rng: random.Random) -> Sample:
     """Words, to be said again."""
     text = " ".join(thing(rng) for _ in range(rng.randint(3, 24)))
-    return _sample("repeat", text, text)
+    return _sample("repeat", (text, text))
 
 
 def look_up(rng: random.Random) -> Sample:
-    """Lines `key: value` and a key, for its value."""
+    """Lines `key: value` and keys, one after another, for their values."""
     pairs = {word(rng): thing(rng) for _ in range(rng.randint(2, 12))}
-    key = rng.choice(list(pairs))
     lines = "\n".join(f"{name}: {value}" for name, value in pairs.items())
-    return _sample("look_up", f"{lines}\n\n{key}?", pairs[key])
+    first, *others = rng.sample(list(pairs), rng.randint(1, len(pairs)))
+    turns = [(f"{lines}\n\n{first}?", pairs[first]), *((f"{key}?", pairs[key]) for key in others)]
+    return _sample("look_up", *turns)
 
 
-def _sample(kind: str, asked: str, answer: str) -> Sample:
-    messages = [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
+def records(rng: random.Random) -> Sample:
+    """Documents of one form, each about a name, that tell values by keys; questions by key and name.
+
+    The keys are the same in all of them: both must be found, the document by its name and the place by its key.
+    """
+    keys = [word(rng) for _ in range(rng.randint(1, 5))]
+    apart, end = rng.choice((": ", " = ", " – ", " ")), rng.choice(("\n", "\n", ", ", ". ", "; "))
+    asking = rng.choice(("{k}, {n}?", "{n}: {k}?", "{k} {n}?"))
+    documents, turns, seen = [], [], set[str]()
+    for number in range(1, rng.randint(2, 6)):
+        name = f"{word(rng)} {word(rng)}" if rng.random() < 0.5 else word(rng)
+        values = {key: thing(rng) for key in rng.sample(keys, rng.randint(1, len(keys)))}
+        told = end.join(f"{key}{apart}{value}" for key, value in values.items())
+        documents.append(f"[{number}] {name}{rng.choice((chr(10), ' – ', ': '))}{told}")
+        turns += [
+            (asking.format(k=key, n=name), f"«{value}» [{number}]")
+            for key, value in values.items()
+            if value not in seen
+        ]
+        seen.update(values.values())
+    first, *others = rng.sample(turns, len(turns))
+    return _sample("records", ("\n\n".join([*documents, first[0]]), first[1]), *others)
+
+
+def _sample(kind: str, *turns: tuple[str, str]) -> Sample:
+    messages = []
+    for asked, answer in turns:
+        messages += [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
     return Sample(messages, None, kind, "none")
 
 
-COPYING: dict[str, Generator] = {"repeat": repeat, "look_up": look_up}
+COPYING: dict[str, Generator] = {"repeat": repeat, "look_up": look_up, "records": records}
 """The kinds that teach copying, by name; their language is "none"."""

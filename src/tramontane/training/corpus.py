@@ -20,7 +20,7 @@ from tramontane.tokenizer.tokenizer import Tokenizer
 from tramontane.training.errors import SourceError, TrainingError
 from tramontane.training.files import write_json
 from tramontane.training.recipe import TEXT, SourceRecipe
-from tramontane.training.record import SourceRecord, from_json, to_json
+from tramontane.training.record import SourceRecord, from_json, share_out, to_json
 from tramontane.training.rendering import Document
 from tramontane.training.sources.cleaning import Cleaner
 from tramontane.training.sources.source import Source, find_source
@@ -28,12 +28,20 @@ from tramontane.training.sources.source import Source, find_source
 
 def read_texts(recipe: SourceRecipe, source: Source, cleaner: Cleaner, megabytes: float) -> Iterator[str]:
     """A source's cleaned documents, spread over all of its files where it has more than `megabytes` of text."""
-    room = min(megabytes, recipe.megabytes) * 1e6
+    yield from clean_texts(shuffled_documents(source), cleaner, min(megabytes, recipe.megabytes) * 1e6)
+
+
+def shuffled_documents(source: Source) -> Iterator[tuple[str, str]]:
+    """A source's documents with their paths, in the one order in which they are always read."""
     documents = list(source.documents())
     random.Random(source.name).shuffle(documents)
-    for path, text in documents:
-        if room <= 0:
-            return
+    return iter(documents)
+
+
+def clean_texts(documents: Iterator[tuple[str, str]], cleaner: Cleaner, room: float) -> Iterator[str]:
+    """Cleaned documents until `room` characters are full; takes no more than that from the iterator."""
+    while room > 0 and (document := next(documents, None)):
+        path, text = document
         cleaned = cleaner.clean(text)
         if not cleaned:
             continue
@@ -56,9 +64,7 @@ def build_corpus(
     for number, (recipe, source) in enumerate(zip(recipes, found, strict=True)):
         say(f"reading {source.name}")
         records.append(_write_source(number, recipe, source, cleaner, tokenizer, folder))
-    total = sum(record.tokens for record in records) or 1
-    for record in records:
-        record.share = record.tokens / total
+    share_out(records)
     write_json(
         folder / "corpus.json",
         {"tokenizer": tokenizer.fingerprint, "sources": [to_json(record) for record in records]},
@@ -115,6 +121,20 @@ class Corpus:
 
     def draw(self, rng: random.Random, length: int, languages: dict[str, float], tokenizer: Tokenizer) -> Document:
         """A document of at most `length` tokens, or a piece of one; every token is as likely to be drawn."""
+        source, first, last, ends = self._piece(rng, length - 2, languages)  # a sequence has a beginning and an end
+        ending = [tokenizer.eos_id] if ends else []
+        tokens = np.array([tokenizer.bos_id, *self._tokens[source][first:last].tolist(), *ending], dtype=np.int32)
+        record = self.records[source]
+        weights_of_tokens: npt.NDArray[np.float32] = np.ones(len(tokens), dtype=np.float32)
+        return Document(tokens, weights_of_tokens, TEXT, record.language, f"{record.name}, token {first}")
+
+    def passage(self, rng: random.Random, language: str, length: int, tokenizer: Tokenizer) -> str:
+        """At most `length` tokens of one of the language's documents, as text."""
+        source, first, last, _ = self._piece(rng, length, {language: 1.0})
+        return tokenizer.decode(self._tokens[source][first:last].tolist())
+
+    def _piece(self, rng: random.Random, room: int, languages: dict[str, float]) -> tuple[int, int, int, bool]:
+        """A source, and from where to where a piece of a document of it goes; whether the document ends there."""
         weights = [
             weight * (languages.get(record.language, 0.0) if languages else 1.0)
             for weight, record in zip(self._weights, self.records, strict=True)
@@ -126,11 +146,6 @@ class Corpus:
         place = rng.randrange(starts[-1])
         document = bisect.bisect_right(starts, place) - 1
         begin, end = starts[document], starts[document + 1]
-        room = length - 2  # beside the tokens that begin and end a sequence
         first = max(begin, min(place, end - room))
         last = min(end, first + room)
-        ending = [tokenizer.eos_id] if last == end else []
-        tokens = np.array([tokenizer.bos_id, *self._tokens[source][first:last].tolist(), *ending], dtype=np.int32)
-        record = self.records[source]
-        weights_of_tokens: npt.NDArray[np.float32] = np.ones(len(tokens), dtype=np.float32)
-        return Document(tokens, weights_of_tokens, TEXT, record.language, f"{record.name}, document {document}")
+        return source, first, last, last == end

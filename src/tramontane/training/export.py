@@ -6,6 +6,7 @@ import hashlib
 import shutil
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub import ModelCardData
@@ -13,10 +14,12 @@ from huggingface_hub import ModelCardData
 from tramontane.model.checkpoint_writer import save_checkpoint
 from tramontane.model.config import ModelConfig
 from tramontane.model.layouts import Layout
-from tramontane.training.files import write_text
-from tramontane.training.record import TrainingRecord, write_record
+from tramontane.training.files import write_json, write_text
+from tramontane.training.record import SourceRecord, TrainingRecord, read_record, write_record
 
 RECORD = "training_record.json"
+EVALUATION = "evaluation.json"
+CARD = "README.md"
 _SOFTWARE = ("tramontane", "torch", "numpy", "tokenizers", "mistral-common", "safetensors")
 _DIGESTED = (".safetensors", ".json")
 
@@ -38,10 +41,28 @@ def export_model(
     record.model.digests = {
         path.name: digest(path)
         for path in sorted(folder.iterdir())
-        if path.suffix in _DIGESTED and path.name not in (RECORD, "evaluation.json")
+        if path.suffix in _DIGESTED and path.name not in (RECORD, EVALUATION)
     }
     write_record(record, folder / RECORD)
-    write_text(folder / "README.md", card)
+    write_text(folder / CARD, card)
+
+
+def write_evaluation(folder: Path, figures: dict[str, Any], section: str) -> None:
+    """Puts an evaluation beside the model in `folder`: figures as JSON and in the record, `section` in the card.
+
+    An evaluation that is there already is replaced. What the folder does not have, card or record, is left out.
+    """
+    write_json(folder / EVALUATION, figures)
+    if (folder / RECORD).exists():
+        record = read_record(folder / RECORD)
+        record.evaluation = figures
+        write_record(record, folder / RECORD)
+    if (folder / CARD).exists():
+        head, *sections = (folder / CARD).read_text(encoding="utf-8").split("\n## ")
+        kept = [one.rstrip("\n") + "\n" for one in sections if not one.startswith("Evaluation\n")]
+        place = 1 if kept and kept[0].startswith("Model\n") else 0
+        kept.insert(place, f"Evaluation\n\n{section.strip()}\n")
+        write_text(folder / CARD, "\n## ".join([head, *kept]))
 
 
 def digest(path: Path) -> str:
@@ -106,7 +127,7 @@ def model_card(record: TrainingRecord, languages: list[str], description: str) -
         "| source | version | licence | language | documents | tokens | share |",
         "|---|---|---|---|---|---|---|",
         *(
-            f"| [{s.name}]({s.origin}) | {s.version} | {s.licence} | {s.language} | {s.documents:,} | {s.tokens:,} | "
+            f"| {_linked(s)} | {s.version} | {s.licence} | {s.language} | {s.documents:,} | {s.tokens:,} | "
             f"{s.share:.1%} |"
             for s in record.sources
         ),
@@ -117,3 +138,10 @@ def model_card(record: TrainingRecord, languages: list[str], description: str) -
         "",
     ]
     return "\n".join(lines)
+
+
+def _linked(source: SourceRecord) -> str:
+    """A source's name, and its origin: as a link, if it is one."""
+    if source.origin.startswith(("https://", "http://")):
+        return f"[{source.name}]({source.origin})"
+    return f"{source.name} ({source.origin})"

@@ -6,7 +6,6 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tramontane.training.errors import TrainingError
 from tramontane.training.files import replace_file
 
 
@@ -35,14 +34,9 @@ class Log:
         self._path = path
 
     def write(self, report: StepReport) -> None:
-        """Appends a step. Raises TrainingError when the disk does not take it."""
-        try:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(report)) + "\n")
-        except OSError as error:
-            raise TrainingError(
-                f"{self._path} could not be written ({error.strerror}); make room and resume."
-            ) from error
+        """Appends a step. Raises OSError when the disk does not take it."""
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(report)) + "\n")
 
 
 def read_log(path: Path) -> list[StepReport]:

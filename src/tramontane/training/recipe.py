@@ -11,6 +11,11 @@
     package = "manpages-fr"
     language = "fr"
 
+    [[data]]
+    name = "support"
+    file = "support.jsonl"
+    …
+
     [[stage]]
     name = "copy"
     tokens = 5_000_000
@@ -25,6 +30,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 import tomllib
 import types
 import typing
@@ -38,7 +44,16 @@ from tramontane.model.config import ModelConfig
 from tramontane.training.errors import RecipeError
 
 TEXT = "text"
-"""The kind of sample that is a piece of the sources' text; every other kind is a generator's name."""
+"""The kind of sample that is a piece of the sources' text."""
+
+CONTINUE = "continue"
+"""The kind that asks how sentences of the sources' text go on."""
+
+OF_TEXT = (TEXT, CONTINUE)
+"""The kinds that need sources; every other kind is the name of a data file or of a generator."""
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 @dataclass(frozen=True)
@@ -86,10 +101,23 @@ class SourceRecipe:
 
 
 @dataclass(frozen=True)
+class DataRecipe:
+    """A file of samples, one JSON object a line (`jsonl.py`), that stages mix by its name; and what is known of it."""
+
+    name: str
+    file: str  # beside the recipe, if it is relative; absolute once it is read
+    language: str
+    licence: str  # or whose it is: it need not be free
+    origin: str
+    obtained: str  # YYYY-MM-DD
+
+
+@dataclass(frozen=True)
 class StageRecipe:
     """A part of the training with its own data, length of sequences and schedule.
 
-    `mix`: kinds of sample and the share of *samples* that each has; `languages`: likewise, all alike if empty.
+    `mix`: kinds of sample and the share of *samples* that each has; `languages`: likewise, all alike if empty (a data
+    file is of one language, and keeps the share that `mix` gives it).
     `batch_tokens` make a step. The rate rises over `warmup` of the steps and falls to zero over the last `warmdown`.
     """
 
@@ -117,6 +145,8 @@ class Recipe:
     model: ModelRecipe
     stage: tuple[StageRecipe, ...]
     source: tuple[SourceRecipe, ...] = ()
+    data: tuple[DataRecipe, ...] = ()
+    model_name: str = ""  # of the model card; the recipe's if not given
     languages: tuple[str, ...] = ()  # of the model card
     description: str = ""
     licence: str = "apache-2.0"
@@ -124,8 +154,11 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the recipe's content, whatever its layout."""
-        return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()
+        """SHA-256 of the recipe's content, whatever its layout and wherever its data files lie."""
+        content = dataclasses.asdict(self)
+        for entry in content["data"]:
+            entry["file"] = Path(entry["file"]).name  # what is in it, the run itself compares
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def read_recipe(reference: str | Path) -> Recipe:
@@ -141,14 +174,16 @@ def read_recipe(reference: str | Path) -> Recipe:
 
 
 def parse_recipe(text: str, path: str = "recipe") -> Recipe:
-    """A recipe from its text; `path` is named in what is refused."""
+    """A recipe from its text; `path` is named in what is refused, and data files are sought beside it."""
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path} is not TOML: {error}.") from error
     recipe: Recipe = _read(Recipe, data, path, "")
     _check(recipe, path)
-    return recipe
+    beside = Path(path).parent.absolute()
+    found = tuple(dataclasses.replace(entry, file=str(beside / entry.file)) for entry in recipe.data)
+    return dataclasses.replace(recipe, data=found)
 
 
 def bundled_recipes() -> list[str]:
@@ -181,8 +216,27 @@ def _check(recipe: Recipe, path: str) -> None:
     for number, source in enumerate(recipe.source):
         if bool(source.package) == bool(source.folder):
             refuse(f"source[{number}]", "needs either a package or a folder")
+    _check_data(recipe, refuse)
     for number, stage in enumerate(recipe.stage):
         _check_stage(f"stage[{number}]", stage, recipe, refuse)
+
+
+def _check_data(recipe: Recipe, refuse: typing.Callable[[str, str], None]) -> None:
+    if len({entry.name for entry in recipe.data}) < len(recipe.data):
+        refuse("data", "has two entries of one name")
+    for number, entry in enumerate(recipe.data):
+        name = f"data[{number}]"
+        for key in ("file", "language", "licence", "origin"):
+            if not getattr(entry, key):
+                refuse(f"{name}.{key}", "is empty; where data comes from must be known")
+        if not _NAME.fullmatch(entry.name):
+            refuse(f"{name}.name", "may have letters, digits, - and _ alone")
+        if entry.name in OF_TEXT:
+            refuse(f"{name}.name", f"is {entry.name!r}, which is a kind of sample already; give it another")
+        if not _DATE.fullmatch(entry.obtained):
+            refuse(f"{name}.obtained", f"is {entry.obtained!r}, which is no date like 2026-11-24")
+        if not any(stage.mix.get(entry.name) for stage in recipe.stage):
+            refuse(name, f"is in no stage's mix; add {entry.name} = 1.0 to one, or leave it out")
 
 
 def _check_stage(name: str, stage: StageRecipe, recipe: Recipe, refuse: typing.Callable[[str, str], None]) -> None:
@@ -202,8 +256,12 @@ def _check_stage(name: str, stage: StageRecipe, recipe: Recipe, refuse: typing.C
             refuse(f"{name}.{key}", "needs weights of at least 0, one of them above")
     if not stage.mix:
         refuse(f"{name}.mix", "is empty: name kinds of sample and their weights")
-    if stage.mix.get(TEXT) and not recipe.source:
-        refuse(f"{name}.mix.{TEXT}", "asks for text, but the recipe has no source")
+    for kind in OF_TEXT:
+        if stage.mix.get(kind) and not recipe.source:
+            refuse(f"{name}.mix.{kind}", "asks for text, but the recipe has no source")
+    for entry in recipe.data:
+        if stage.mix.get(entry.name) and stage.languages and not stage.languages.get(entry.language):
+            refuse(f"{name}.mix.{entry.name}", f"is in {entry.language!r}, which {name}.languages leaves out")
 
 
 def _read(kind: Any, data: Any, path: str, name: str) -> Any:

@@ -32,7 +32,10 @@ class Attestation(StrEnum):
 
 @dataclass
 class SourceRecord:
-    """One source of text. `share` is that of the corpus' tokens; counts are after cleaning."""
+    """One source of text, or one file of samples. `share` is that of all sources' tokens; counts are after cleaning.
+
+    A file of samples is used as it stands: its `documents` are its lines, and its personal data is counted, not masked.
+    """
 
     name: str
     version: str
@@ -43,9 +46,10 @@ class SourceRecord:
     documents: int
     tokens: int
     share: float
-    digest: str  # of the cleaned text
+    digest: str  # of the cleaned text, or of the file
     personal_data_hits: int
     duplicates_removed: int
+    personal_data_masked: bool = True
 
 
 @dataclass
@@ -140,6 +144,13 @@ class TrainingRecord:
     def tokens(self) -> int:
         """Tokens read in training, repetitions counted."""
         return sum(stage.tokens for stage in self.stages)
+
+
+def share_out(records: list[SourceRecord]) -> None:
+    """Gives each source its share of all tokens."""
+    total = sum(record.tokens for record in records) or 1
+    for record in records:
+        record.share = record.tokens / total
 
 
 def write_record(record: TrainingRecord, path: Path) -> None:

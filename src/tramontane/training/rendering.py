@@ -43,12 +43,15 @@ class Document:
 def render_sample(tokenizer: Tokenizer, sample: Sample, origin: str) -> Document:
     """The sample's conversation as a server would render it, and the answers that the model would have to write.
 
-    Learnt are exactly the assistant's tokens, its end of sequence included. Raises SampleError, naming the origin, for
-    a conversation that does not end with the assistant's message, that no template can write, or without a label.
+    Learnt are exactly the assistant's tokens, its end of sequence included; of a text all but its beginning. Raises
+    SampleError, naming the origin, for a conversation that does not end with the assistant's message, that no template
+    can write whole, or without a label.
     """
     messages = sample.messages
     if sample.is_gap:
         return _render_gap(tokenizer, sample, origin)
+    if sample.is_text:
+        return _render_text(tokenizer, sample, origin)
     if not messages or messages[-1].get("role") != "assistant":
         raise SampleError(f"{origin}: its last message is not the assistant's; there would be nothing to learn.")
     try:
@@ -74,6 +77,13 @@ def _render_gap(tokenizer: Tokenizer, sample: Sample, origin: str) -> Document:
     return Document(np.array(tokens, dtype=np.int32), weights, sample.kind, sample.language, origin)
 
 
+def _render_text(tokenizer: Tokenizer, sample: Sample, origin: str) -> Document:
+    """A text between the tokens that begin and end a sequence, as pieces of the corpus are."""
+    tokens = tokenizer.encode(sample.messages[0]["text"], bos=True, eos=True)
+    weights = np.full(len(tokens), sample.weight, dtype=np.float32)
+    return Document(np.array(tokens, dtype=np.int32), weights, sample.kind, sample.language, origin)
+
+
 def _conversation(tokenizer: Tokenizer, messages: list[dict[str, Any]], tools: Any) -> list[int]:
     """`render_chat` writes prompts: what it is asked for here is one that holds the last answer too."""
     *before, last = messages
@@ -81,12 +91,19 @@ def _conversation(tokenizer: Tokenizer, messages: list[dict[str, Any]], tools: A
     if not calls:
         if not last.get("content"):
             raise InvalidRequestError("messages", "The last message is empty.")
-        rendered = render_chat(tokenizer, [*before, {**last, "prefix": True}], tools=tools)
-        return [*rendered.tokens, tokenizer.eos_id]
+        return [*_whole(tokenizer, [*before, {**last, "prefix": True}], tools), tokenizer.eos_id]
     results = [{"role": "tool", "content": "-", "tool_call_id": call.get("id")} for call in calls]
-    followed = render_chat(tokenizer, [*messages, *results], tools=tools).tokens
+    followed = _whole(tokenizer, [*messages, *results], tools)
     end = len(followed) - 1 - followed[::-1].index(tokenizer.eos_id)  # what follows the last answer are results alone
     return followed[: end + 1]
+
+
+def _whole(tokenizer: Tokenizer, messages: list[dict[str, Any]], tools: Any) -> list[int]:
+    """The conversation's tokens. A server leaves out what a template has no place for; a sample is refused for it."""
+    rendered = render_chat(tokenizer, messages, tools=tools)
+    if rendered.notes:
+        raise InvalidRequestError("messages", rendered.notes[0])
+    return rendered.tokens
 
 
 def _weights(tokenizer: Tokenizer, tokens: list[int], turns: list[float], origin: str) -> Weights:

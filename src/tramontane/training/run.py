@@ -2,7 +2,9 @@
 
 run.json            which recipe, and since when
 tokenizer/tekken.json
+data/               where the lines of the recipe's data files are
 corpus/             the sources' text as tokens
+held_out/           text of the sources that is not learnt
 checkpoints/        the last two
 log.jsonl, loss.svg
 model/              the result, in the HF layout; native/ in the native one
@@ -11,8 +13,8 @@ model/              the result, in the HF layout; native/ in the native one
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -20,13 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from tramontane.model.layouts import Layout
 from tramontane.model.transformer import Transformer
 from tramontane.model.weights import canonical_tensors
 from tramontane.tokenizer.tokenizer import Tokenizer
-from tramontane.training.corpus import Corpus, build_corpus, read_texts
-from tramontane.training.drawing import Drawer
 from tramontane.training.errors import RecipeError, TrainingError
 from tramontane.training.export import export_model, model_card, software_versions
 from tramontane.training.files import write_json, write_text
@@ -35,14 +36,11 @@ from tramontane.training.initial import initial_model
 from tramontane.training.log import read_log
 from tramontane.training.optimizer import Optimizer
 from tramontane.training.plot import Point, loss_plot
+from tramontane.training.preparation import Preparation
 from tramontane.training.ranks import ALONE, Ranks, shard_model
-from tramontane.training.recipe import TEXT, Recipe
+from tramontane.training.recipe import Recipe
 from tramontane.training.record import Compute, ModelRecord, TrainingRecord
-from tramontane.training.samples import Sample
-from tramontane.training.sources.cleaning import Cleaner
-from tramontane.training.sources.source import find_source
 from tramontane.training.state import RunState, load_state
-from tramontane.training.tokenizer_training import train_tokenizer
 from tramontane.training.trainer import Control, Trainer, Watcher
 
 STEPS = ("tokenizer", "corpus")
@@ -63,7 +61,8 @@ class Run:
         described = self.folder / "run.json"
         if self.ranks.leads and not described.exists():
             now = datetime.now(UTC).isoformat(timespec="seconds")
-            write_json(described, {"recipe": self.recipe.name, "digest": self.recipe.digest, "started": now})
+            with self._on_disk():
+                write_json(described, {"recipe": self.recipe.name, "digest": self.recipe.digest, "started": now})
         self.ranks.gather(None)
         if self._description["digest"] != self.recipe.digest:
             raise TrainingError(
@@ -80,67 +79,48 @@ class Run:
             raise TrainingError(f"{self.folder / 'run.json'} cannot be read ({error}); give another folder.") from error
 
     def run(self, until: str | None = None) -> bool:
-        """Does all that is left to do, up to the step or stage `until`; False when the control stopped it."""
+        """Does all that is left to do, up to the step or stage `until`; False when the control stopped it.
+
+        Raises TramontaneError; of a full disk too, with the command that goes on once there is room.
+        """
+        with self._on_disk():
+            return self._run(until)
+
+    @contextmanager
+    def _on_disk(self) -> Iterator[None]:
+        """What the disk does not take or give is said in a sentence."""
+        try:
+            yield
+        except (OSError, SafetensorError) as error:
+            raise TrainingError(
+                f"The run in {self.folder} was stopped by its disk ({error}); its checkpoints are intact: make room, "
+                f"or put right what is said, then go on with: {self.control.resume}"
+            ) from error
+
+    def _run(self, until: str | None) -> bool:
         known = [*STEPS, *(stage.name for stage in self.recipe.stage)]
         if until is not None and until not in known:
             raise RecipeError(f"There is no step {until!r} to stop after; known are {', '.join(known)}.")
-        for drawer in self.drawers:
+        for drawer in self.preparation.drawers:
             drawer.check()
-        if self.ranks.leads:  # the others find it done
-            tokenizer = self.tokenizer()
-            if until != "tokenizer":
-                self.corpus(tokenizer)
-        self.ranks.gather(None)
+        if self.ranks.leads and until == "tokenizer":
+            self.preparation.tokenizer()
+        elif self.ranks.leads:
+            self.preparation.everything()
+        self.ranks.gather(None)  # the others find it done
         if until in STEPS:
             return True
-        tokenizer = self.tokenizer()
+        tokenizer = self.preparation.tokenizer()
         finished, optimizer, state = self._train(tokenizer, until)
         weights = optimizer.whole_weights()
         if self.ranks.leads and finished and state.stage == len(self.recipe.stage):
-            self.export(self._plain_model(weights, tokenizer), tokenizer, state)
+            self.export(self._plain_model(weights, tokenizer), state)
         return finished
 
     @cached_property
-    def drawers(self) -> list[Drawer]:
-        """Who draws each stage's samples."""
-        corpus = self.folder / "corpus" if self.recipe.source else None
-        return [Drawer(stage, self._tokenizer_file, corpus, self.recipe.source) for stage in self.recipe.stage]
-
-    # ── tokenizer and corpus ────────────────────────────────────────────────────────────────────────────────────────
-
-    @property
-    def _tokenizer_file(self) -> Path:
-        return self.folder / "tokenizer" / "tekken.json"
-
-    def tokenizer(self) -> Tokenizer:
-        """The run's tokenizer, trained if it is not there yet."""
-        if not self._tokenizer_file.exists():
-            self.watcher.say("training the tokenizer")
-            train_tokenizer(self._tokenizer_texts(), self.recipe.tokenizer.entries, self._tokenizer_file)
-        return Tokenizer.from_file(self._tokenizer_file)
-
-    def _tokenizer_texts(self) -> Iterator[str]:
-        asked = self.recipe.tokenizer
-        cleaner = Cleaner()
-        for source in self.recipe.source:
-            yield from read_texts(source, find_source(source), cleaner, asked.megabytes)
-        for drawer in self.drawers:
-            mix = {kind: weight for kind, weight in drawer.stage.mix.items() if kind != TEXT and weight}
-            rng = random.Random(f"{drawer.stage.seed}/tokenizer/{drawer.stage.name}")
-            for _ in range(asked.samples if mix else 0):
-                yield from _texts(drawer.sample(rng.choices(list(mix), list(mix.values()))[0], rng))
-
-    def corpus(self, tokenizer: Tokenizer) -> Corpus | None:
-        """The run's corpus, built if it is not there yet; None for a recipe without sources."""
-        if not self.recipe.source:
-            return None
-        folder = self.folder / "corpus"
-        if not (folder / "corpus.json").exists():
-            build_corpus(self.recipe.source, tokenizer, folder, self.watcher.say)
-        corpus = Corpus(folder, self.recipe.source)
-        if corpus.fingerprint != tokenizer.fingerprint:
-            raise TrainingError(f"{folder} was written with another tokenizer; remove it, and it is built again.")
-        return corpus
+    def preparation(self) -> Preparation:
+        """What comes before the first step."""
+        return Preparation(self.recipe, self.folder, self.watcher)
 
     # ── training ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -159,14 +139,16 @@ class Run:
                 f"The checkpoint is of {len(state.positions)} processes and this run has {ranks.count}: each has read "
                 "samples of its own; go on with as many until the stage has ended."
             )
+        drawers = self.preparation.drawers
         trainer = Trainer(
-            self.recipe, model, optimizer, state, self.drawers, self.folder, self.watcher, self.control, ranks
+            self.recipe, model, optimizer, state, drawers, self.folder, self.watcher, self.control, ranks
         )  # fmt: skip
         try:
             return trainer.run(until), optimizer, state
         finally:
             if ranks.leads:
-                self._plot()
+                with suppress(OSError):  # on a full disk the picture must not hide what stopped the run
+                    self._plot()
 
     def _model(self, tokenizer: Tokenizer) -> Transformer:
         """bfloat16 on a GPU; on a CPU float32, which was measured to be faster for models of this size."""
@@ -193,27 +175,31 @@ class Run:
 
     # ── the result ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def export(self, model: Transformer, tokenizer: Tokenizer, state: RunState) -> None:
+    def export(self, model: Transformer, state: RunState) -> None:
         """Writes the model in both layouts, with its card and its record."""
-        record = self.record(model, tokenizer, state)
+        record = self.record(model, state)
         card = model_card(record, list(self.recipe.languages), self.recipe.description)
         layouts: dict[str, Layout] = {"native": "native", "model": "hf"}
         for name, layout in layouts.items():
             export_model(
-                self.folder / name, model.config, canonical_tensors(model), self._tokenizer_file, record, card,
+                self.folder / name,
+                model.config,
+                canonical_tensors(model),
+                self.preparation.tokenizer_file,
+                record,
+                card,
                 layout=layout,
-            )  # fmt: skip
+            )
         self.watcher.say(f"the model is in {self.folder / 'model'}")
 
-    def record(self, model: Transformer, tokenizer: Tokenizer, state: RunState) -> TrainingRecord:
+    def record(self, model: Transformer, state: RunState) -> TrainingRecord:
         """What the run knows about itself."""
         config, device = model.config, self.ranks.device
         parameters = sum(parameter.numel() for parameter in model.parameters())
         tokens = sum(stage.tokens for stage in state.stages)
-        corpus = self.corpus(tokenizer)
         return TrainingRecord(
             model=ModelRecord(
-                name=self.recipe.name,
+                name=self.recipe.model_name or self.recipe.name,
                 version=datetime.now(UTC).date().isoformat(),
                 architecture="MistralForCausalLM",
                 parameters=parameters,
@@ -227,7 +213,7 @@ class Run:
             recipe_digest=self._description["digest"],
             started=self._description["started"],
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
-            sources=corpus.records if corpus else [],
+            sources=self.preparation.records(),
             samples=state.samples,
             stages=state.stages,
             compute=Compute(
@@ -241,13 +227,3 @@ class Run:
             ),
             software=software_versions(),
         )
-
-
-def _texts(sample: Sample) -> Iterator[str]:
-    """All text of a sample, as its tokens will say it."""
-    for message in sample.messages:
-        yield from (message[key] for key in ("prefix", "suffix", "content") if isinstance(message.get(key), str))
-        for call in message.get("tool_calls") or []:
-            yield json.dumps(call["function"], ensure_ascii=False)
-    if sample.tools:
-        yield json.dumps(sample.tools, ensure_ascii=False)

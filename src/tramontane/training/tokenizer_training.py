@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,10 +12,12 @@ from tokenizers import models, pre_tokenizers, trainers
 
 from tramontane.tokenizer.tokenizer import Tokenizer
 from tramontane.training.errors import TrainingError
+from tramontane.training.files import write_text
 
-# Where words are cut before any merge. A word keeps the blank before it, a digit is alone, and nothing but a blank
-# sticks to a word, so that a word has the same entries behind a quotation mark as behind a bracket.
-PATTERN = r" ?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+|\s*[\r\n]+|\s+(?!\S)|\s+"
+# Where words are cut before any merge. A word keeps the blank *behind* it, a digit is alone, and so are the marks
+# around a quotation: thus a word that begins a quotation has the same entries as the word in the document, and copying
+# begins with the very token that is to be found. (With the blank in front, it would be another entry.)
+PATTERN = r"[\p{L}\p{M}]+ ?|\p{N}|[«»“”] ?|[^\s\p{L}\p{M}\p{N}«»“”]+ ?|\s*[\r\n]+|\s+"
 
 # The control tokens of v13, in the order of the family's files but without the reserved ids between them: each id costs
 # a row of the embedding.
@@ -39,10 +40,7 @@ def train_tokenizer(texts: Iterable[str], entries: int, path: Path) -> Tokenizer
             f"The text of the recipe makes {len(learnt)} entries, not the {entries} that tokenizer.entries asks for: "
             "give it more text, or ask for fewer."
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(_tekken(learnt), ensure_ascii=False), encoding="utf-8")
-    os.replace(temporary, path)
+    write_text(path, json.dumps(_tekken(learnt), ensure_ascii=False))
     return Tokenizer.from_file(path)
 
 

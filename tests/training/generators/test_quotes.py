@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -20,6 +21,7 @@ from tramontane.training.generators.quotes import (
     QuoteQuestion,
     abstaining,
     draw_question,
+    draw_several,
     look_up_sample,
     quote_sample,
 )
@@ -112,6 +114,72 @@ def test_french_elides() -> None:
     texts = [f"{d.text} {q.question}" for q in draws("fr", SMALL, 400) for d in q.documents]
     assert not [t for t in texts if re.search(r"\b(de|que) [AEIOUÉaeiou]\w+", t) and "de Alv" in t]
     assert any(re.search(r"\bd['’][AEIOUÉ]", t) for t in texts)
+
+
+def several(language: str, difficulty: Difficulty, count: int) -> list[list[QuoteQuestion]]:
+    rng = random.Random(f"several/{language}/{difficulty}")
+    return [draw_several(rng, language, replace(difficulty, questions=(4, 12))) for _ in range(count)]
+
+
+def tells(asked: QuoteQuestion) -> list[int]:
+    """The documents that tell what is asked for."""
+    return [
+        number
+        for number, entries in enumerate(asked.entries, start=1)
+        if any(entry.identity == asked.identity and asked.attribute in entry.values for entry in entries)
+    ]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("difficulty", [SMALL, FULL])
+def test_further_questions_are_answered_by_their_document_alone(language: str, difficulty: Difficulty) -> None:
+    samples = several(language, difficulty, 60)
+    assert sum(map(len, samples)) > 180
+    for first, *others in samples:
+        quotes = Quotes(tuple(document.text for document in first.documents))
+        for asked in others:
+            assert asked.documents == first.documents
+            assert asked.span is not None
+            (span,) = parse_quotes(asked.answer, quotes)
+            assert span.document == asked.number
+            assert asked.answer[span.text_start : span.text_end] == asked.span
+            quotation = asked.answer.removesuffix(f" [{asked.number}]")
+            numbers = range(1, len(quotes.documents) + 1)
+            assert [n for n in numbers if parse_quotes(f"{quotation} [{n}]", quotes)] == [asked.number]
+            assert tells(asked) == [asked.number]
+            assert asked.identity in asked.question
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_further_questions_find_no_answer_to_no_document_tells(language: str) -> None:
+    silent = answered = 0
+    for sample in several(language, replace(SMALL, abstain=0.5), 150):
+        for asked in sample[1:]:
+            if asked.span is None:
+                assert asked.answer == REFUSALS[asked.language]
+                assert tells(asked) == []
+                silent += 1
+            else:
+                assert tells(asked) == [asked.number]
+                answered += 1
+    assert min(silent, answered) > 100
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_nothing_is_asked_twice(language: str) -> None:
+    for sample in several(language, replace(SMALL, abstain=0.5), 100):
+        keys = [(asked.identity, asked.attribute) for asked in sample]
+        assert len(keys) == len(set(keys))
+
+
+def test_a_sample_is_a_conversation_on_its_documents() -> None:
+    for seed in range(50):
+        asked = draw_several(random.Random(seed), "es", FULL)
+        sample = quote_sample(random.Random(seed), "quote", "es", FULL)
+        documents, question = parse_documents(sample.messages[0]["content"])
+        assert len(documents) == len(asked[0].documents)
+        assert [question, *(message["content"] for message in sample.messages[2::2])] == [one.question for one in asked]
+        assert [message["content"] for message in sample.messages[1::2]] == [one.answer for one in asked]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -29,6 +29,8 @@ def _quoting(difficulty: Difficulty) -> _InLanguage:
 
 _KINDS: dict[str, _InLanguage] = {
     "retrieve": look_up_sample,
+    "quote_which": _quoting(quotes.WHICH),
+    "quote_what": _quoting(quotes.WHAT),
     "quote_easy": _quoting(quotes.EASY),
     "quote_short": _quoting(quotes.SHORT),
     "quote": _quoting(quotes.FULL),

@@ -24,8 +24,9 @@ class Entry:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A document and what it tells."""
+    """A document of a family, and what it tells."""
 
+    family: Family
     document: Document
     entries: list[Entry]
 
@@ -80,7 +81,7 @@ def _draw_prose(
     text, whole = layouts.lay_out(rng, parts)
     document = Document(setting(text), setting(material.fill(title, rng, fill)) if title is not None else None)
     sentences = {fact.name: setting(fact.sentence) for fact in facts if fact.name in whole}
-    return Drawn(document, [Entry(who, {name: setting(value) for name, value in values.items()}, sentences)])
+    return Drawn(family, document, [Entry(who, {name: setting(value) for name, value in values.items()}, sentences)])
 
 
 def _draw_rows(
@@ -107,7 +108,7 @@ def _draw_rows(
     title = setting(material.fill(rng.choice(family.titles), rng)) if rng.random() < 0.6 else None
     tail = fillers(rng, material, family, 1) if rng.random() < 0.3 else []
     text = "\n".join([*([setting(head)] if head else []), *lines, *map(setting, tail)])
-    return Drawn(Document(text, title), entries)
+    return Drawn(family, Document(text, title), entries)
 
 
 def fillers(rng: random.Random, material: Material, family: Family, count: int) -> list[str]:

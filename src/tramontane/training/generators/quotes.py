@@ -3,11 +3,15 @@
 The question names one thing and one of its attributes; other documents of the same family tell the same attribute of
 other things, and the same document tells other attributes of this one. So both must be matched. Where the documents do
 not tell, the answer is the grammar's sentence in the language of the question.
+
+A sample asks several questions about its documents, one after another: reading documents is what costs, and only
+answers are learnt.
 """
 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -19,6 +23,8 @@ from tramontane.training.generators.material import LANGUAGES, Material, trainin
 from tramontane.training.samples import Sample
 
 Materials = Callable[[str], Material]
+
+_MOST_OF_A_LIST = 7  # things of one list in the documents of a question
 
 
 @dataclass(frozen=True)
@@ -33,12 +39,22 @@ class Difficulty:
     foreign: float = 0.1  # questions in another language than the documents'
     whole_sentence: float = 0.06  # questions that ask for the whole sentence
     mentions: float = 0.1  # other documents that name the thing that is asked for, and do not answer
+    questions: tuple[int, int] = (1, 6)  # of a sample, at least and at most
+    keywords: float = 0.0  # questions that are a label and a name: "Delivery date, VD-157?"
 
 
+# The first lessons: which document (each tells one thing), and what of it (one document, which tells several).
+WHICH = Difficulty(
+    (2, 5), (1, 1), same_family=0.9, paraphrase=0.0, foreign=0.0, whole_sentence=0.0, mentions=0.0, questions=(2, 6),
+    keywords=0.3,
+)  # fmt: skip
+WHAT = Difficulty(
+    (1, 1), (3, 7), paraphrase=0.0, foreign=0.0, whole_sentence=0.0, mentions=0.0, questions=(3, 8), keywords=0.3
+)
 EASY = Difficulty((1, 4), (1, 3), same_family=0.5, paraphrase=0.0, foreign=0.0, whole_sentence=0.0, mentions=0.0)
-SHORT = Difficulty((2, 8), (1, 6))
-FULL = Difficulty()
-LONG = Difficulty((12, 24), (3, 8))
+SHORT = Difficulty((2, 8), (1, 6), questions=(2, 10))
+FULL = Difficulty(questions=(2, 14))
+LONG = Difficulty((12, 24), (3, 8), questions=(4, 18))
 
 
 @dataclass(frozen=True)
@@ -79,14 +95,23 @@ def draw_question(
     return _Draw(rng, language, difficulty, materials).question()
 
 
+def draw_several(
+    rng: random.Random, language: str, difficulty: Difficulty, materials: Materials = training_material
+) -> list[QuoteQuestion]:
+    """Questions on the same documents of the language, one at least, as many as the difficulty asks for at most."""
+    drawing = _Draw(rng, language, difficulty, materials)
+    asked = [drawing.question()]
+    for _ in range(rng.randint(*difficulty.questions) - 1):
+        another = drawing.another()
+        if another is not None:
+            asked.append(another)
+    return asked
+
+
 def quote_sample(rng: random.Random, kind: str, language: str, difficulty: Difficulty) -> Sample:
-    """A question on documents as a conversation; its language is that of the question."""
-    asked = draw_question(rng, language, difficulty)
-    messages = [
-        {"role": "user", "content": render_documents(asked.documents, asked.question)},
-        {"role": "assistant", "content": asked.answer},
-    ]
-    return Sample(messages, None, kind, asked.language)
+    """Questions on documents as a conversation; its language is that of the first question."""
+    asked = draw_several(rng, language, difficulty)
+    return Sample(conversation(asked), None, kind, asked[0].language)
 
 
 def look_up_sample(rng: random.Random, kind: str, language: str) -> Sample:
@@ -97,16 +122,21 @@ def look_up_sample(rng: random.Random, kind: str, language: str) -> Sample:
     for _ in range(rng.randint(2, 24)):
         key = rng.choice((names.person, names.code, names.brand, names.place))(rng)
         keys[key] = values.draw(rng.choice(("code", "place", "date", "count", "person", "time", "price")), rng)
-    asked = rng.choice(list(keys))
     documents = [Document(f"{key}: {value}") for key, value in keys.items()]
-    found = QuoteQuestion(
-        language, documents, material.phrase("look_up", rng, e=asked), keys[asked], list(keys).index(asked) + 1
-    )
-    messages = [
-        {"role": "user", "content": render_documents(documents, found.question)},
-        {"role": "assistant", "content": found.answer},
+    asked = [
+        QuoteQuestion(language, documents, material.phrase("look_up", rng, e=key), keys[key], list(keys).index(key) + 1)
+        for key in rng.sample(list(keys), rng.randint(1, min(8, len(keys))))
     ]
-    return Sample(messages, None, kind, language)
+    return Sample(conversation(asked), None, kind, language)
+
+
+def conversation(asked: list[QuoteQuestion]) -> list[dict[str, str]]:
+    """Documents and a question, its answer, and further questions with theirs."""
+    messages = []
+    for place, question in enumerate(asked):
+        content = render_documents([] if place else question.documents, question.question)
+        messages += [{"role": "user", "content": content}, {"role": "assistant", "content": question.answer}]
+    return messages
 
 
 def abstaining(difficulty: Difficulty) -> Difficulty:
@@ -115,17 +145,21 @@ def abstaining(difficulty: Difficulty) -> Difficulty:
 
 
 class _Draw:
-    """One question being drawn: names that are taken, documents so far."""
+    """Documents being drawn and asked about: names that are taken, what was asked already."""
 
     def __init__(self, rng: random.Random, language: str, difficulty: Difficulty, materials: Materials) -> None:
         self._rng, self._difficulty, self._materials = rng, difficulty, materials
         self._material = materials(language)
         self._taken: set[str] = set()
-        self._asked = ""  # the identity in the question
+        self._num_named: Counter[str] = Counter()  # by the kind of identity
+        self._asked = ""  # the identity in the first question
         self._family: Family = rng.choice(list(self._material.families.values()))
         self._attribute = rng.choice(list(self._family.attributes))
+        self._drawn: list[Drawn] = []
+        self._known: set[tuple[str, str]] = set()  # (identity, attribute) of all questions
 
     def question(self) -> QuoteQuestion:
+        """The first question, and the documents."""
         rng, difficulty = self._rng, self._difficulty
         abstains = rng.random() < difficulty.abstain
         count = rng.randint(*difficulty.documents)
@@ -140,20 +174,50 @@ class _Draw:
         value = None if abstains or entry is None else entry.values[self._attribute]
         others = [self._other(value) for _ in range(count - (target is not None))]
         place = rng.randint(0, len(others))
-        drawn = [*others[:place], *([target] if target else []), *others[place:]]
-        whole = not abstains and entry is not None and self._attribute in entry.sentences
-        whole = whole and rng.random() < difficulty.whole_sentence
-        question = self._words(language, "wrap_sentence" if whole else "wrap")
-        span = entry.sentences[self._attribute] if whole and entry is not None else value
+        self._drawn = [*others[:place], *([target] if target else []), *others[place:]]
+        told = None if abstains else entry
+        return self._ask(language, self._family, self._asked, self._attribute, told, place)
+
+    def another(self) -> QuoteQuestion | None:
+        """A further question on the same documents; None where the one drawn was asked already, or is not clear."""
+        rng = self._rng
+        place = rng.randrange(len(self._drawn))
+        drawn = self._drawn[place]
+        entry = rng.choice(drawn.entries)
+        told, identity = list(entry.values), entry.identity
+        untold = [name for name in drawn.family.attributes if name not in entry.values]
+        abstains = self._difficulty.abstain > 0 and rng.random() < 0.5
+        if abstains and rng.random() < 0.5 and not self._is_exhausted(drawn.family):
+            identity, untold = self._identity(drawn.family), list(drawn.family.attributes)
+        if not (untold if abstains else told):
+            return None
+        attribute = rng.choice(untold if abstains else told)
+        if (identity, attribute) in self._known:
+            return None
+        if not abstains and any(
+            entry.values[attribute] in other.document.text for other in self._drawn if other is not drawn
+        ):
+            return None  # another document would be as right a citation
+        language = self._question_language()
+        return self._ask(language, drawn.family, identity, attribute, None if abstains else entry, place)
+
+    def _ask(
+        self, language: str, family: Family, identity: str, attribute: str, told: Entry | None, place: int
+    ) -> QuoteQuestion:
+        """The question for an attribute of an identity, which `told` of the document at `place` answers, if any."""
+        whole = told is not None and attribute in told.sentences
+        whole = whole and self._rng.random() < self._difficulty.whole_sentence
+        span = None if told is None else told.sentences[attribute] if whole else told.values[attribute]
+        self._known.add((identity, attribute))
         return QuoteQuestion(
             language,
-            [one.document for one in drawn],
-            question,
+            [one.document for one in self._drawn],
+            self._words(language, "wrap_sentence" if whole else "wrap", family, identity, attribute),
             span,
             None if span is None else place + 1,
-            self._asked,
-            self._attribute,
-            tuple(tuple(one.entries) for one in drawn),
+            identity,
+            attribute,
+            tuple(tuple(one.entries) for one in self._drawn),
         )
 
     def _question_language(self) -> str:
@@ -161,13 +225,16 @@ class _Draw:
             return self._rng.choice([language for language in LANGUAGES if language != self._material.language])
         return self._material.language
 
-    def _words(self, language: str, wrap: str) -> str:
+    def _words(self, language: str, wrap: str, family: Family, identity: str, attribute: str) -> str:
         """The question in the language, in words near or far from the documents'."""
         rng, material = self._rng, self._materials(language)
-        attribute = material.families[self._family.name].attributes[self._attribute]
+        forms = material.families[family.name].attributes[attribute]
+        if forms.labels and rng.random() < self._difficulty.keywords:
+            label = material.fill(rng.choice(forms.labels), rng)
+            return rng.choice(("{l}, {e}?", "{e}: {l}?", "{l} – {e}")).format(l=label, e=identity)
         far = rng.random() < self._difficulty.paraphrase
-        words = rng.choice(attribute.far_questions if far else attribute.near_questions)
-        return material.phrase(wrap, rng, q=material.fill(words, rng, lambda _: self._asked))
+        words = rng.choice(forms.far_questions if far else forms.near_questions)
+        return material.phrase(wrap, rng, q=material.fill(words, rng, lambda _: identity))
 
     def _sentences(self) -> int:
         return self._rng.randint(*self._difficulty.sentences)
@@ -181,8 +248,10 @@ class _Draw:
     def _other(self, value: str | None) -> Drawn:
         """A document that does not answer; it may tell the same of something else, with another value."""
         rng, difficulty = self._rng, self._difficulty
-        same = rng.random() < difficulty.same_family
+        same = rng.random() < difficulty.same_family and not self._is_exhausted(self._family)
         family = self._family if same else rng.choice(list(self._material.families.values()))
+        while self._is_exhausted(family):
+            family = rng.choice(list(self._material.families.values()))
         wish = Wish(self._sentences(), must=self._attribute if same and rng.random() < 0.7 else None)
         for _ in range(3):
             drawn = draw_document(rng, self._material, family, wish, lambda: self._identity(family))
@@ -204,4 +273,9 @@ class _Draw:
                 name = f"{names.first(rng)} {self._asked.split(' ', 1)[1]}"
             if name not in self._taken and name != self._asked:
                 self._taken.add(name)
+                self._num_named[family.identity] += 1
                 return name
+
+    def _is_exhausted(self, family: Family) -> bool:
+        """Whether its things come from a list, animals say, of which so many were named that few are left."""
+        return family.identity.startswith("word:") and self._num_named[family.identity] >= _MOST_OF_A_LIST
