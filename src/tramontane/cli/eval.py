@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from tramontane.cli.asking import whole_choice
 from tramontane.cli.eval_tasks import run_tasks
 from tramontane.cli.model_options import find_device, find_model, parse_quantization, parse_size
 from tramontane.cli.models_loading import loading_bars, open_source
@@ -25,7 +26,7 @@ from tramontane.evaluation.held_out import draw_questions, real_texts
 from tramontane.evaluation.report import HEADINGS, markdown, rows
 from tramontane.evaluation.running import Results, evaluate, measure_texts
 from tramontane.evaluation.texts import texts_in
-from tramontane.gateway.answers import Answer, Choice
+from tramontane.gateway.answers import Choice
 from tramontane.gateway.providers.local.provider import LocalOptions, LocalProvider
 from tramontane.gateway.providers.local.sources import Source
 from tramontane.gateway.requests import AnswerFormat, Chat, Continuation, Generation, Prompt, Sampling
@@ -120,11 +121,12 @@ def write_figures(source: Source, asked: Asked, results: Results) -> None:
     """Puts what was measured into the model's folder: card, record and evaluation.json."""
     assert source.folder is not None
     texts = "the documents written by hand" if asked.texts is None else "documents of the sources that were held out"
+    given = "" if asked.texts is None else f" --texts {asked.texts.name}"
     section = (
         "Right on held-out questions, in per cent, greedily, through the engine: documents, names, templates and tools "
         f"that training has not seen; {asked.items} questions of each task in each language. “Real documents” are "
         f"letters, minutes, press articles and product sheets written by hand. Perplexity is on {texts}. Measured by "
-        f"`tramontane eval --items {asked.items} --documents {asked.ranges} --seed {asked.seed}`."
+        f"`tramontane eval {source.name} --items {asked.items} --documents {asked.ranges} --seed {asked.seed}{given}`."
     )
     write_evaluation(source.folder, _figures(source, asked, results), f"{section}\n\n{markdown(results)}")
 
@@ -161,12 +163,7 @@ class _Asking:
 
     async def _choice(self, prompt: Prompt, sampling: Sampling) -> Choice:
         self._serial += 1
-        answer = Answer(1)
-        async for event in await self._provider.generate(
-            self._model, Generation(f"eval-{self._serial}", prompt, sampling)
-        ):
-            answer.add(event)
-        return answer.choices[0]
+        return await whole_choice(self._provider, self._model, Generation(f"eval-{self._serial}", prompt, sampling))
 
 
 async def _measure(asking: _Asking, questions: list[Question], texts: dict[str, list[str]]) -> Results:

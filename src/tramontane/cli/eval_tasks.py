@@ -12,13 +12,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from tramontane.cli.asking import whole_choice
 from tramontane.cli.models_loading import loading_bars
 from tramontane.cli.terminal import notes, plain, tell
 from tramontane.engine.request import LONGEST_STOP, MAX_STOPS
 from tramontane.errors import TramontaneError
 from tramontane.evaluation.asking import Writing
 from tramontane.evaluation.lm_eval_tasks import Figure, TaskResults, Tasks
-from tramontane.gateway.answers import Answer, Choice
+from tramontane.gateway.answers import Choice
 from tramontane.gateway.providers.local.provider import LocalOptions, LocalProvider
 from tramontane.gateway.providers.local.sources import Source
 from tramontane.gateway.requests import Continuation, Generation, Sampling
@@ -92,13 +93,7 @@ class LocalWriter:
     async def _choice(self, tokens: Sequence[int], sampling: Sampling) -> Choice:
         self._serial += 1
         generation = Generation(f"task-{self._serial}", Continuation(tuple(tokens)), sampling)
-        answer = Answer(1)
-        async for event in await self._provider.generate(self._source.name, generation):
-            answer.add(event)
-        choice = answer.choices[0]
-        if choice.finish_reason == "error":
-            raise TramontaneError(choice.detail or "The engine ended before it had answered.")
-        return choice
+        return await whole_choice(self._provider, self._source.name, generation)
 
 
 def _table(name: str, figures: list[Figure]) -> Table:
