@@ -62,10 +62,13 @@ def session_of(reply: Reply) -> str:
     return next(iter(http.cookies.SimpleCookie(reply.headers["set-cookie"]).values())).value
 
 
-def with_cookie(live: LiveServer, path: str, token: str, body: Any = None, **headers: str) -> Reply:
+def with_cookie(
+    live: LiveServer, path: str, token: str, body: Any = None, *, method: str | None = None, **headers: str
+) -> Reply:
     """As a browser asks: with the cookie, and headers that pages cannot forge."""
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
-    return ask(live, path, body, key=None, headers={"cookie": f"{session_cookie(live)}={token}", **sent})
+    cookie = {"cookie": f"{session_cookie(live)}={token}"}
+    return ask(live, path, body, key=None, method=method, headers={**cookie, **sent})
 
 
 # ── default deny ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -123,7 +126,8 @@ def test_every_closed_route_answers_401(server: LiveServer, method: str, path: s
 
 
 def test_open_routes_tell_nothing_of_models(server: LiveServer) -> None:
-    for path in ("/health", "/ready", "/", "/docs", "/assets/page.js", "/assets/page.css", "/assets/icon.svg"):
+    pages = ("/", "/c/x", "/library", "/models", "/shared/x", "/docs")
+    for path in (*pages, "/health", "/ready", "/assets/docs.js", "/assets/page.css", "/assets/icon.svg"):
         reply = ask(server, path, key=None)
         assert reply.status == 200, path
         assert b"org/slashed" not in reply.body

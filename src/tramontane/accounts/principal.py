@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tramontane.accounts.tables import Role
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from tramontane.accounts.tables import Role, User, Workspace
 
 
 @dataclass(frozen=True)
@@ -20,3 +23,12 @@ class Principal:
     credential: Literal["key", "session"]
     credential_id: str
     credential_name: str
+
+
+async def names_of(session: AsyncSession, principal: Principal) -> tuple[str, str]:
+    """What the user and the workspace are called."""
+    query = select(User.name, Workspace.name).where(
+        User.id == principal.user_id, Workspace.id == principal.workspace_id
+    )
+    user, workspace = (await session.execute(query)).one()
+    return user, workspace

@@ -8,12 +8,30 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 import tramontane
-from tramontane.api import chat, completions, embeddings, fim, health, models, openapi, pages, responses, tokens
+from tramontane.api import (
+    chat,
+    completions,
+    conversations,
+    documents,
+    embeddings,
+    fim,
+    health,
+    me,
+    models,
+    openapi,
+    pages,
+    presets,
+    responses,
+    shares,
+    tokens,
+)
 from tramontane.api.errors import MAX_BODY_BYTES, install_error_handlers
 from tramontane.api.middleware import BodyLimitMiddleware, ExchangeMiddleware
 from tramontane.api.platform import Platform
 
-OPEN_ROUTES = frozenset({"/health", "/ready", "/", "/docs", "/assets/{name}", "/sign-in"})
+_PAGES = frozenset({"/", "/c/{conversation_id}", "/library", "/models", "/shared/{token}", "/docs", "/assets/{name}"})
+
+OPEN_ROUTES = _PAGES | {"/health", "/ready", "/sign-in", "/v1/shared/{token}"}
 """What answers without a credential; a test holds every other route to the contrary."""
 
 ROUTERS = (
@@ -24,6 +42,12 @@ ROUTERS = (
     models.router,
     responses.router,
     tokens.router,
+    me.router,
+    conversations.router,
+    shares.router,
+    shares.open_router,
+    documents.router,
+    presets.router,
     health.open_router,
     health.router,
     openapi.router,
@@ -41,6 +65,7 @@ def create_routes(platform: Platform) -> FastAPI:
     """The routes alone, with their error handlers."""
     options: dict[str, Any] = {"openapi_url": None, "docs_url": None, "redoc_url": None, "redirect_slashes": False}
     options["strict_content_type"] = False  # a body is JSON whatever curl calls it; cookies are guarded by the origin
+    options["generate_unique_id_function"] = lambda route: route.name  # what clients are generated from
     app = FastAPI(title="Tramontane", version=tramontane.__version__, **options)
     app.state.platform = platform
     install_error_handlers(app)

@@ -22,6 +22,14 @@ from starlette.responses import Response
 
 from tramontane.api.platform import exchange_of, platform_of
 from tramontane.api.schemas.common import ErrorBody, InvalidFields, Unauthorized
+from tramontane.conversations.errors import (
+    BusyError,
+    DocumentError,
+    NoRoomError,
+    NotFoundError,
+    NothingToContinueError,
+    TooManyDocumentsError,
+)
 from tramontane.errors import (
     InvalidRequestError,
     MessageOrderError,
@@ -42,6 +50,7 @@ INTERNAL_MESSAGE = "The server failed to answer this request; its log tells why,
 
 MAX_BODY_BYTES = 32 * 2**20  # two dozen long documents are some 5 MiB
 TOO_LARGE = f"The body is larger than {MAX_BODY_BYTES // 2**20} MiB: send less at once."
+UPLOAD_PATH = "/v1/documents"
 
 RESPONSES: dict[int | str, dict[str, Any]] = {
     400: {"model": ErrorBody, "description": "The request cannot be served; the message says why."},
@@ -71,6 +80,12 @@ class AnswerFailedError(TramontaneError):
 
 class HungUpError(Exception):
     """The client is gone: there is nobody left to answer."""
+
+
+def too_large_response(path: str, correlation_id: str) -> Response:
+    """413, of a type that tells a document from any other body; the rest of the body is not read."""
+    kind = "document_too_large" if path == UPLOAD_PATH else "request_too_large"
+    return error_response(413, TOO_LARGE, kind, correlation_id, headers={"connection": "close"})
 
 
 def error_response(
@@ -110,6 +125,19 @@ async def _refused(request: Request, error: Exception) -> Response:
             return _json(401, body, {"www-authenticate": "Bearer"})
         case ForbiddenError():
             return error_response(403, message, "forbidden", exchange_id)
+        case NotFoundError():
+            return error_response(404, message, "not_found", exchange_id)
+        case BusyError():
+            return error_response(409, message, "conversation_busy", exchange_id)
+        case NothingToContinueError():
+            return error_response(400, message, "nothing_to_continue", exchange_id)
+        case TooManyDocumentsError():
+            return error_response(400, message, "too_many_documents", exchange_id, param="document_ids")
+        case NoRoomError():
+            return error_response(400, message, "document_no_room", exchange_id)
+        case DocumentError():
+            status = 413 if error.kind == "document_too_large" else 400
+            return error_response(status, message, error.kind, exchange_id)
         case UnknownModelError():
             return error_response(404, message, "invalid_model", exchange_id, param="model", code=_INVALID_MODEL)
         case InvalidRequestError():
@@ -163,10 +191,11 @@ async def _http_error(request: Request, error: Exception) -> Response:
     """What the framework refuses by itself: an unknown path, a wrong method, a body that cannot be parsed."""
     assert isinstance(error, HTTPException)
     exchange_id, path = exchange_of(request).id, request.url.path
+    if error.status_code == 413:
+        return too_large_response(path, exchange_id)
     messages = {
         404: f"There is nothing at {path[:200]}.",
         405: f"{path[:200]} does not take {request.method}.",
-        413: TOO_LARGE,
         400: "The body cannot be read as JSON: no Unicode, nested too deeply, or a number of too many digits.",
     }
     message = messages.get(error.status_code, str(error.detail))

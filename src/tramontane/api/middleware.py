@@ -10,7 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tramontane.api.errors import TOO_LARGE, error_response
+from tramontane.api.errors import error_response, too_large_response
 from tramontane.api.logs import correlation_id, log_request
 from tramontane.api.platform import Platform
 from tramontane.gateway.exchange import Exchange
@@ -22,11 +22,13 @@ CORRELATION_HEADER = "mistral-correlation-id"
 # Probes that come every few seconds are counted, and leave no line in the log.
 _QUIET_ROUTES = ("/health", "/ready", "/metrics")
 
-# Pages load what this server serves, and nothing else; no other site may frame them.
+# Pages load what this server serves, and nothing else; no other site may frame them. Nor does text become HTML in them:
+# only the templates of the web app's own components do, by the policy that Svelte gives this name.
 _SECURITY_HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; "
-        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
+        "require-trusted-types-for 'script'; trusted-types svelte-trusted-html"
     ),
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -115,4 +117,4 @@ class BodyLimitMiddleware:
 
     def _too_large(self, scope: Scope) -> ASGIApp:
         exchange: Exchange = scope["state"]["exchange"]
-        return error_response(413, TOO_LARGE, "request_too_large", exchange.id, headers={"connection": "close"})
+        return too_large_response(scope["path"], exchange.id)

@@ -80,4 +80,9 @@ def _card(card: ModelCard) -> Card:
         embedding_pooling=card.pooling,
         tokenizer=card.tokenizer,
         state=card.state,
+        progress=card.progress,
+        licence=card.licence,
+        languages=list(card.languages),
+        location=card.location,
+        summary=card.summary,
     )

@@ -1,42 +1,45 @@
-"""The pages: signing in by link, and until there is a chat, which models there are and how to call them."""
+"""The pages: signing in by link, the web app, and the API's description."""
 
 from __future__ import annotations
 
-from importlib import resources
-
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from tramontane.accounts.sign_in import redeem_link, sign_out
 from tramontane.api.authentication import AuthenticatedRoute, session_cookie
 from tramontane.api.platform import platform_of, principal_of
+from tramontane.web import files
 
 router = APIRouter(include_in_schema=False)
 signed_in_router = APIRouter(route_class=AuthenticatedRoute, include_in_schema=False)
 
 _SESSION_SECONDS = 30 * 24 * 3600
-_MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-# Named one by one: nothing else of the package can be asked for.
-_ASSETS = ("page.css", "page.js", "docs.js", "icon.svg")
+_NOT_BUILT = "The web app is not built: run `make web`.\n"
 
 
 @router.get("/")
-async def index() -> Response:
-    """The page; what it shows it asks the API for, with the session's cookie."""
-    return _asset("index.html")
+@router.get("/c/{conversation_id}")
+@router.get("/library")
+@router.get("/models")
+@router.get("/shared/{token}")
+async def index(request: Request) -> Response:
+    """The web app; what it shows it asks the API for, with the session's cookie."""
+    page = files.app_index(_accepted(request))
+    return PlainTextResponse(_NOT_BUILT, status_code=503) if page is None else _send(page)
 
 
 @router.get("/docs")
 async def docs() -> Response:
     """A readable form of /openapi.json."""
-    return _asset("docs.html")
+    return _send(files.document("docs.html"))
 
 
 @router.get("/assets/{name}")
-async def asset(name: str) -> Response:
-    """Static files of the pages."""
-    return _asset(name) if name in _ASSETS else Response(status_code=404)
+async def asset(request: Request, name: str) -> Response:
+    """What the pages load."""
+    file = files.asset(name, _accepted(request))
+    return Response(status_code=404) if file is None else _send(file)
 
 
 @router.get("/sign-in")
@@ -71,7 +74,9 @@ async def leave(request: Request) -> Response:
     return response
 
 
-def _asset(name: str) -> Response:
-    content = resources.files("tramontane.web").joinpath(name).read_bytes()
-    kind = _MEDIA_TYPES["." + name.rpartition(".")[2]]
-    return Response(content, media_type=kind, headers={"cache-control": "no-cache"})
+def _accepted(request: Request) -> str:
+    return request.headers.get("accept-encoding", "")
+
+
+def _send(file: files.WebFile) -> Response:
+    return Response(file.content, media_type=file.media_type, headers=file.headers)

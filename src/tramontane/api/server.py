@@ -118,6 +118,7 @@ class DrainingServer(uvicorn.Server):
         cutting = loop.call_later(self._drain_seconds, lambda: threading.Thread(target=self._cut).start())
         try:
             await super().shutdown(sockets)
+            await self._platform.answers.drained()  # also those that nobody follows; a cut ends them
         finally:
             cutting.cancel()
 

@@ -56,7 +56,7 @@ def event(data: dict[str, Any], name: str | None = None) -> bytes:
 class EventStreamResponse(Response):
     """Sends events as they come; `close` is called however it ends, at once when the client hangs up."""
 
-    def __init__(self, events: AsyncIterator[bytes], close: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, events: AsyncIterator[bytes], close: Callable[[], Awaitable[None]] | None = None) -> None:
         # Exactly this type: some clients compare it as a string.
         super().__init__(headers={"cache-control": "no-cache", "x-accel-buffering": "no"})
         del self.headers["content-length"]
@@ -74,7 +74,8 @@ class EventStreamResponse(Response):
         finally:
             sending.cancel()
             hanging_up.cancel()
-            await self._close()
+            if self._close is not None:
+                await self._close()
 
     async def _send(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})

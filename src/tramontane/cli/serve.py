@@ -110,9 +110,13 @@ class _Serving:
             metrics,
             ModelStore(self._home),
         )
-        server = DrainingServer(
-            create_app(platform), platform, drain_seconds=self._drain_seconds, cut=self._provider.close
-        )
+        await platform.answers.open()
+
+        def cut() -> None:
+            platform.answers.expect_end()
+            self._provider.close()
+
+        server = DrainingServer(create_app(platform), platform, drain_seconds=self._drain_seconds, cut=cut)
         url = url_of(self._listening)
         _introduce(url, first, self._listening)
         tell(self._provider.warnings())
@@ -124,6 +128,7 @@ class _Serving:
             await loading
         finally:
             flushing.cancel()
+            await platform.answers.close()
             await asyncio.to_thread(self._provider.close)
             await platform.authenticator.close()
             await self._database.close()

@@ -7,6 +7,9 @@ from typing import Literal
 
 State = Literal["loading", "ready", "failed"]
 
+LOCAL = "local"
+"""The location of models that compute on this machine."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
@@ -27,3 +30,7 @@ class ModelCard:
     tokenizer: str
     state: State = "ready"
     progress: float = 1.0  # share of the weights that are loaded
+    licence: str | None = None
+    languages: tuple[str, ...] = ()
+    location: str = LOCAL
+    summary: str | None = None

@@ -38,6 +38,11 @@ class Card(BaseModel):
     embedding_pooling: str = Field(description="How its embeddings are made.")
     tokenizer: str
     state: Literal["loading", "ready", "failed"]
+    progress: float = Field(description="Share of its weights that are loaded, 0 to 1.")
+    licence: str | None = Field(description="As its makers name it; null where nobody said.")
+    languages: list[str] = Field(description="Codes of the languages that it was made for; empty where nobody said.")
+    location: str = Field(description="Where it computes: `local` is this machine.")
+    summary: str | None = Field(description="What it is for, in a sentence or two of its makers.")
 
 
 class CardList(BaseModel):

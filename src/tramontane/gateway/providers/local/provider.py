@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import torch
 
+from tramontane.catalogue.model_facts import ModelFacts, model_facts
 from tramontane.engine.async_engine import AsyncEngine, OutputStream
 from tramontane.engine.engine import Engine, EngineConfig
 from tramontane.engine.metrics import EngineMetrics
@@ -70,6 +71,7 @@ class LocalModel:
         self._progress = 0.0
         self._quantization: Quantization = "none"
         self._num_parameters = num_parameters(source.config)
+        self._facts = ModelFacts() if source.folder is None else model_facts(source.folder)
 
     @property
     def card(self) -> ModelCard:
@@ -92,6 +94,9 @@ class LocalModel:
             tokenizer=f"{tokenizer.kind} v{tokenizer.version}",
             state="failed" if self.engine is not None and not self.engine.is_alive else self.state,
             progress=self._progress,
+            licence=self._facts.licence,
+            languages=self._facts.languages,
+            summary=self._facts.summary,
         )
 
     def load(self, options: LocalOptions, device: torch.device, kv_memory_bytes: int, progress: Progress) -> list[str]:

@@ -1,0 +1,204 @@
+"""From a branch of a conversation and its documents to what the model is asked: as much as its context holds."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Any
+
+from tramontane.conversations import passages
+from tramontane.conversations.errors import NoRoomError
+from tramontane.conversations.material import Material
+from tramontane.conversations.passages import Piece
+from tramontane.conversations.tables import Conversation, ConversationMessage
+from tramontane.gateway.answers import Quote
+from tramontane.gateway.exchange import Exchange
+from tramontane.gateway.gateway import Gateway
+from tramontane.gateway.requests import DEFAULT_TEMPERATURE, AnswerFormat, Chat, Continuation, Sampling
+from tramontane.tokenizer.documents import Document
+
+_RESERVED_TOKENS = 1024  # for an answer, where the conversation sets no limit; at most a quarter of the context
+_SAMPLE = 4000  # characters, to see how many a token holds
+_TRIES = 8
+_WELL_FILLED, _A_LITTLE_LESS = 0.85, 0.96
+_MOST_QUOTABLE = 250_000  # characters: a grammar of all spans of a longer text takes seconds to make
+_DOCUMENT_FRAME = 16  # characters around a document, beside its name
+
+Turn = tuple[dict[str, Any], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What the model is asked, and what of the conversation it is not told."""
+
+    chat: Chat
+    sampling: Sampling
+    is_whole: bool
+    left_out: int  # earlier messages
+    given: list[dict[str, Any]] = field(default_factory=list)
+    not_given: list[str] = field(default_factory=list)
+    pieces: list[list[Piece]] = field(default_factory=list)  # of each given document
+
+    def place_quotes(self, quotes: Sequence[Quote]) -> list[dict[str, Any]]:
+        """Quotes with their places in the documents themselves, as they are kept.
+
+        Whoever quotes nothing but the mark of a gap has quoted nothing.
+        """
+        placed = [(quote, passages.locate(self.pieces[quote.document - 1], quote.start, quote.end)) for quote in quotes]
+        return [
+            {
+                "number": quote.document,
+                "document_id": self.given[quote.document - 1]["document_id"],
+                "text_start": quote.text_start,
+                "text_end": quote.text_end,
+                "spans": _spans(spans),
+            }
+            for quote, spans in placed
+            if spans
+        ]
+
+
+async def prepare(gateway: Gateway, exchange: Exchange, model: str, material: Material, begun: str) -> Prepared:
+    """What fits the model's context; `begun` is the beginning of the answer, where one is to be continued.
+
+    What has no room is left out: of documents the passages that rank last, of the conversation what is oldest. Raises
+    NoRoomError where not one passage fits, and as `Gateway.generate` does.
+    """
+    context = gateway.card(model).max_context
+    asked = material.conversation.max_tokens
+    most = min(_RESERVED_TOKENS, context // 4) if asked is None else asked
+    room = context - min(most, context // 2)
+    sample = material.sample(_SAMPLE)
+    sampled = await gateway.tokenize(model, Continuation(sample), exchange)
+    characters = int(room * len(sample) / max(1, len(sampled)))
+    best: Prepared | None = None
+    for _ in range(_TRIES):
+        # In a thread: of large libraries it takes a while, and others' answers go on.
+        prepared = await asyncio.to_thread(_compose, material, characters, most, begun)
+        used = len(await gateway.tokenize(model, prepared.chat, exchange))
+        if used <= room:
+            best = prepared
+            if prepared.is_whole or used >= _WELL_FILLED * room:
+                break
+        elif best is not None or not (prepared.given or len(prepared.chat.messages) > 3):
+            break
+        characters = int(characters * room / used * _A_LITTLE_LESS)
+    # What is too long even so is for the provider to refuse, or to answer in the tokens that are left.
+    return best or prepared
+
+
+def _compose(material: Material, characters: int, most: int, begun: str) -> Prepared:
+    """The prompt of about so many characters."""
+    conversation, question = material.conversation, material.branch[-1].content
+    all_turns = turns(material.branch[:-1])
+    told = len(conversation.system_prompt) + len(question) + len(begun) + len(json.dumps(conversation.tools))
+    left = characters - told
+    lengths = [len(asked["content"]) + len(answer["content"]) for asked, answer in all_turns]
+    documents = _choose(material, left - min(sum(lengths), left // 4)) if material.documents else _NO_DOCUMENTS
+    left -= sum(len(document.text) for document in documents.given)
+    # The newest turns first; one that has no room ends it, so that no conversation has a hole.
+    num_told = sum(length <= left for length in accumulate(reversed(lengths)))
+    messages: list[Mapping[str, Any]] = []
+    if conversation.system_prompt:
+        messages.append({"role": "system", "content": conversation.system_prompt})
+    for asked, answer in all_turns[len(all_turns) - num_told :]:
+        messages += [asked, answer]
+    messages.append({"role": "user", "content": question})
+    if begun:
+        messages.append({"role": "assistant", "content": begun, "prefix": True})
+    left_out = material.num_earlier + 2 * (len(all_turns) - num_told)
+    return Prepared(
+        chat=_chat(conversation, messages, documents.given),
+        sampling=Sampling(
+            temperature=_temperature(conversation, bool(documents.given) and conversation.quotes), max_tokens=most
+        ),
+        is_whole=left_out == 0 and documents.are_whole,
+        left_out=left_out,
+        given=documents.described,
+        not_given=documents.not_given,
+        pieces=documents.pieces,
+    )
+
+
+def _chat(conversation: Conversation, messages: Sequence[Mapping[str, Any]], documents: Sequence[Document]) -> Chat:
+    if documents and conversation.quotes:  # an answer of quotes calls no tools
+        return Chat(messages, format=AnswerFormat("quotes"), documents=tuple(documents))
+    return Chat(messages, tools=tuple(conversation.tools), documents=tuple(documents))
+
+
+def _temperature(conversation: Conversation, is_quoting: bool) -> float:
+    """What the conversation says; else the usual one, but for quotations 0: they are to be found, not told."""
+    if conversation.temperature is not None:
+        return conversation.temperature
+    return 0.0 if is_quoting else DEFAULT_TEMPERATURE
+
+
+def turns(branch: Sequence[ConversationMessage]) -> list[Turn]:
+    """Questions with their answers. A question whose answer failed, or is empty, is as if it had not been asked."""
+    pairs = zip(branch[::2], branch[1::2], strict=True)
+    return [
+        ({"role": "user", "content": question.content}, {"role": "assistant", "content": said})
+        for question, answer in pairs
+        if answer.state != "failed" and (said := _said(answer)).strip()
+    ]
+
+
+def _said(answer: ConversationMessage) -> str:
+    """An answer as later prompts repeat it: with its calls as text, since nobody has run them."""
+    calls = [f"{call['name']}({call['arguments']})" for call in answer.tool_calls]
+    return "\n".join([answer.content, *calls] if answer.content else calls)
+
+
+# ── documents ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class _Documents:
+    """The documents that the model is given, numbered from 1, and what is kept of how they were given."""
+
+    given: list[Document] = field(default_factory=list)
+    described: list[dict[str, Any]] = field(default_factory=list)
+    pieces: list[list[Piece]] = field(default_factory=list)
+    not_given: list[str] = field(default_factory=list)
+    are_whole: bool = True
+
+
+_NO_DOCUMENTS = _Documents()
+
+
+def _choose(material: Material, characters: int) -> _Documents:
+    """What of the documents finds room in so many characters; raises NoRoomError where nothing does."""
+    frames = sum(len(document.name) + _DOCUMENT_FRAME for document in material.documents)
+    budget = characters - frames
+    if material.conversation.quotes:
+        budget = min(budget, _MOST_QUOTABLE)
+    lengths = [passages.Document(len(d.text), material.passages[d.id]) for d in material.documents]
+    choice = passages.choose(lengths, material.ranking, max(0, budget))
+    chosen = _Documents(
+        not_given=[material.documents[index].name for index in choice.left_out],
+        are_whole=all(given.whole for given in choice.given),
+    )
+    for document, given in zip(material.documents, choice.given, strict=True):
+        if given.spans:
+            text, pieces = passages.join(document.text, given.spans)
+            chosen.given.append(Document(text, title=document.name, id=document.id))
+            chosen.pieces.append(pieces)
+            chosen.described.append(
+                {
+                    "number": len(chosen.given),
+                    "document_id": document.id,
+                    "name": document.name,
+                    "whole": given.whole,
+                    "passages": _spans(given.spans),
+                }
+            )
+    if not chosen.given:
+        raise NoRoomError("Not even one passage of the documents finds room: ask something shorter, or another model.")
+    return chosen
+
+
+def _spans(spans: Sequence[passages.Span]) -> list[dict[str, int]]:
+    return [{"start": start, "end": end} for start, end in spans]
