@@ -1,0 +1,49 @@
+// What went wrong, in the reader's language, with a way on.
+import { ApiError } from "../api/client";
+import { m } from "../i18n";
+import { FileTooLarge } from "./uploads.svelte";
+
+const DOCUMENT_PROBLEMS: Record<string, (places: { name: string }) => string> = {
+  document_broken: m.problem_document_broken,
+  document_encrypted: m.problem_document_encrypted,
+  document_empty: m.problem_document_empty,
+  document_too_large: m.problem_document_too_large,
+  document_unknown_kind: m.problem_document_unknown_kind,
+  document_too_complex: m.problem_document_too_complex,
+};
+
+const PROBLEMS: Record<string, () => string> = {
+  document_no_room: m.problem_document_no_room,
+  too_many_documents: m.problem_too_many_documents,
+  not_found: m.problem_not_found,
+  conversation_busy: m.problem_conversation_busy,
+  nothing_to_continue: m.problem_nothing_to_continue,
+  model_not_ready: m.problem_model_not_ready,
+  invalid_model: m.problem_invalid_model,
+  draining: m.problem_draining,
+  internal_server_error: m.problem_internal_server_error,
+};
+
+const DEFAULT_WAIT_SECONDS = 5;
+
+/** `type` as the API's errors have it; `name`: of the file that it is about. */
+export function problemOfType(type: string, message = "", name = "", retryAfter?: number | null): string {
+  const ofDocument = DOCUMENT_PROBLEMS[type];
+  if (ofDocument) return ofDocument({ name });
+  if (type === "rate_limited") return m.problem_rate_limited({ seconds: String(retryAfter ?? DEFAULT_WAIT_SECONDS) });
+  const known = PROBLEMS[type];
+  if (known) return known();
+  if (type === "invalid_request_error") return m.problem_invalid_request_error({ message });
+  return m.problem_unknown({ message: message || type });
+}
+
+export function problemText(error: unknown, name = ""): string {
+  if (error instanceof FileTooLarge) return m.problem_document_too_large({ name });
+  if (error instanceof ApiError) {
+    if (error.status === 401) return m.problem_unauthorized();
+    if (error.status === 0) return m.problem_network();
+    return problemOfType(error.type, error.message, name, error.retryAfter);
+  }
+  if (error instanceof TypeError) return m.problem_network(); // what fetch throws without a connection
+  return m.problem_unknown({ message: String(error) });
+}
