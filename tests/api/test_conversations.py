@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import socket
 from typing import Any
 
 import pytest
@@ -21,9 +22,9 @@ from tests.api.conversing import (
     upload,
     wait_for_state,
 )
-from tests.api.live import LiveServer
+from tests.api.live import LiveServer, wait_for
 from tests.api.talking import PATIENCE, ask, metrics, total, wait_until_nothing_is_held
-from tramontane.api.errors import MAX_BODY_BYTES
+from tramontane.api.errors import MAX_BODY_BYTES, UPLOAD_PATH
 
 LONG = {"max_tokens": 1500}
 CANARY = "canary of a conversation that nobody else may read"
@@ -108,6 +109,18 @@ def test_what_has_ended_by_itself_is_not_gone_on_with(server: LiveServer) -> Non
     assert (reply.status, reply.json["type"]) == (400, "nothing_to_continue")
     reply = talk.ask(f"/answers/{answer['parent_id']}/continue", b"", "POST")
     assert (reply.status, reply.json["type"]) == (404, "not_found")
+
+
+def test_an_answer_without_quotes_is_not_gone_on_with_in_quotes(server: LiveServer) -> None:
+    talk = begin(server)
+    answer = talk.answered()
+    talk.ask("", {"document_ids": [upload(server, WINDS)["id"]]}, "PATCH")
+    reply = talk.ask(f"/answers/{answer['id']}/continue", b"", "POST")
+    assert (reply.status, reply.json["type"]) == (400, "nothing_to_continue")
+    assert talk.message(answer["id"]) == answer
+    talk.ask("", {"quotes": False}, "PATCH")
+    talk.post(f"/answers/{answer['id']}/continue")
+    assert talk.ended(answer["id"])["state"] == "done"
 
 
 def test_a_new_answer_stands_beside_the_old_one(server: LiveServer) -> None:
@@ -388,6 +401,31 @@ def test_text_that_no_database_keeps_is_kept_as_far_as_it_can_be(server: LiveSer
     for path in ("/%00", "/x", "/..", f"/{talk.id[:-1]}%ff"):
         assert ask(server, CONVERSATIONS + path).status == 404
     assert ask(server, CONVERSATIONS, b'{"tools": [{"a": NaN}]}').status == 400
+
+
+@pytest.mark.parametrize("depth", [70, 300, 900])
+def test_what_is_nested_too_deeply_is_not_kept(server: LiveServer, depth: int) -> None:
+    nested = b'{"tools": [' + b'{"a": ' * depth + b"1" + b"}" * depth + b"]}"
+    talk = begin(server)
+    for reply in (ask(server, CONVERSATIONS, nested), talk.ask("", nested, "PATCH")):
+        assert (reply.status, reply.json["type"]) == (400, "invalid_request_error")
+    assert talk.ask().json["tools"] == []
+
+
+def test_tools_have_so_many_bytes(server: LiveServer) -> None:
+    reply = ask(server, CONVERSATIONS, {"tools": [{"description": "é" * 100_000}]})
+    assert (reply.status, reply.json["param"]) == (400, "tools")
+
+
+def test_an_upload_that_is_given_up_is_no_failure(server: LiveServer) -> None:
+    head = f"POST {UPLOAD_PATH}?name=a.txt HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {server.key}\r\n"
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(f"{head}content-length: 100000\r\n\r\nThe beginning".encode())
+
+    def given_up() -> list[dict[str, Any]]:
+        return [line for line in server.log if line.get("route") == UPLOAD_PATH and line.get("status") == 499]
+
+    wait_for(given_up, "the upload that was given up", PATIENCE)
 
 
 def test_nothing_of_a_conversation_is_logged(server: LiveServer) -> None:

@@ -26,6 +26,7 @@ from tests.conversations.making import (
 )
 from tramontane.conversations.errors import DocumentError
 from tramontane.conversations.extraction import Extracted, extract, process
+from tramontane.conversations.extraction.kinds import kind_of_text
 from tramontane.conversations.extraction.limits import Limits
 
 DE = "Größere Mengen müssen über die Straße; „schön“, sagte er – für 5 €."
@@ -261,6 +262,14 @@ def test_content_decides_and_the_name_does_not() -> None:
     assert read("a.txt", pdf(lines(FR))).media_type == "application/pdf"
     assert read("a.csv", b"<!doctype html><p>x").media_type == "text/html"
     assert read("../../etc/a.pdf", b"only words").media_type == "text/plain"
+
+
+def test_a_row_of_comments_is_read_at_once() -> None:
+    comments = "<!-- a -->\n" * 300
+    begun = time.process_time()
+    assert kind_of_text(f"{comments}No page.", "") == "text"
+    assert kind_of_text(f"{comments}<html>", "") == "html"
+    assert time.process_time() - begun < 1
 
 
 def test_passwords_are_asked_to_be_taken_off() -> None:

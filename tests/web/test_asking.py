@@ -111,6 +111,34 @@ def test_figures_are_shown_on_demand_and_an_answer_is_copied(window: Window) -> 
     assert "«" in window.page.evaluate("navigator.clipboard.readText()")
 
 
+def test_another_conversation_opens_at_its_end_and_without_the_document_of_the_last(window: Window) -> None:
+    window.open()
+    window.attach(text_file("notice.txt", "The shop opens at nine. The shop closes at six."))
+    for count in range(2, 14, 2):
+        window.ask("When does the shop open?")
+        window.until("count => document.querySelectorAll('article').length === count", count)
+        window.last_answer()
+    page = window.page
+    long = page.url.removeprefix(window.home)
+    page.locator(".documents .name").click()
+    page.locator("aside").wait_for()
+    page.get_by_role("button", name="New conversation").click()
+    page.locator("aside").wait_for(state="detached")
+    window.ask("A question of another conversation")
+    window.last_answer()
+    page.go_back()
+    page.wait_for_url(window.home + long)
+    window.until("() => document.querySelectorAll('article').length === 12")
+    thread = page.get_by_test_id("thread")
+    below = "(node => node.scrollHeight - node.scrollTop - node.clientHeight)(document.querySelector('.thread'))"
+    window.until(f"() => {below} < 5")
+    thread.evaluate("node => { node.scrollTop = 0 }")
+    page.get_by_role("button", name="To the end").wait_for()
+    page.go_forward()
+    page.locator(".said", has_text="A question of another conversation").wait_for()
+    page.get_by_role("button", name="To the end").wait_for(state="detached")
+
+
 def test_two_models_answer_side_by_side(window: Window, tmp_path: Path) -> None:
     window.open()
     window.attach(text_file("notice.txt", "The shop opens at nine. The shop closes at six."))

@@ -23,8 +23,17 @@ _NAME_OF_THE_FOCUSED = """() => {
 }"""
 
 
+ANSWERS = {
+    "en": ["«three months» [1]", "«two years» [1]", "«1,440 euros» [1]"],
+    "fr": ["«trois semaines» [1]", "«deux ans» [1]", "«1\u202f440 euros» [1]"],
+    "de": ["«drei Wochen» [1]", "«1. März 2025» [1]", "«1.440 Euro» [1]"],
+    "es": ["«tres semanas» [1]", "«dos años» [1]", "«1.440 euros» [1]"],
+    "it": ["«12 euro» [1]", "«due anni» [1]", "«1° marzo 2025» [1]"],
+}
+
+
 @pytest.mark.parametrize("language", SAMPLES)
-def test_the_page_speaks_the_browsers_language(
+def test_the_page_speaks_the_browsers_language_and_its_examples_work(
     open_window: Callable[..., Window], language: str, tmp_path: Path
 ) -> None:
     window = open_window(language)
@@ -34,9 +43,12 @@ def test_the_page_speaks_the_browsers_language(
     assert page.evaluate("() => document.documentElement.lang") == language
     page.get_by_role("button", name=messages["send"]).wait_for()
     window.screenshot(f"welcome-{language}", tmp_path)
-    page.locator(".examples button").first.click()
-    assert "«" in window.last_answer().inner_text()
-    assert messages["given_title"] in window.answers.last.inner_text()
+    for number, expected in enumerate(ANSWERS[language]):
+        window.open()
+        page.locator(".examples button").nth(number).click()
+        answer = window.last_answer()
+        assert answer.locator(".markdown").inner_text() == expected
+        assert messages["given_title"] in answer.inner_text()
 
 
 def test_another_language_is_chosen_and_remembered(window: Window) -> None:
@@ -115,6 +127,14 @@ def test_who_is_signed_out_is_told_how_to_sign_in(open_window: Callable[..., Win
     assert window.violations() == []
     window.open("/?link=spent")
     assert "used before" in window.page.locator("main").inner_text()
+
+
+def test_who_is_signed_out_meanwhile_is_told_so_at_the_next_step(window: Window) -> None:
+    window.expected = "401"
+    window.open()
+    window.page.context.clear_cookies()
+    window.page.get_by_role("link", name="Library").click()
+    window.page.get_by_role("heading", name="Sign in by the link").wait_for()
 
 
 def test_everything_is_done_by_keyboard(window: Window) -> None:

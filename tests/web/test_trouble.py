@@ -111,7 +111,7 @@ def test_a_full_queue_says_so_and_the_question_is_kept(
         wait_for(lambda: _is_full(live), "a full queue", 60)
         window.ask("And to me.")
         failed = window.last_answer("failed")
-        assert re.search(r"Too many questions are waiting. Try again in \d+ s", failed.inner_text())
+        assert re.search(r"Too many questions are waiting. Try again in \d+\ss", failed.inner_text())
         assert window.page.locator(".said", has_text="And to me.").is_visible()
         crowd.close()
         window.page.get_by_role("button", name="Try again").click()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
@@ -155,11 +156,9 @@ async def export_conversation(request: Request, conversation_id: PathId, format:
             return _file(as_markdown(found, messages), "text/markdown", "md", found.id)
         whole = await conversation_body(session, found)
         bodies = await message_bodies(session, owner, await all_messages(session, found.id))
-    exported = {
-        "conversation": whole.model_dump(mode="json"),
-        "messages": [message.model_dump(mode="json") for message in bodies],
-    }
-    return _file(json.dumps(exported, ensure_ascii=False, indent=1), "application/json", "json", found.id)
+    # In a thread: of thousands of messages it takes a while, and others' answers go on.
+    exported = await asyncio.to_thread(_as_json, whole, bodies)
+    return _file(exported, "application/json", "json", found.id)
 
 
 # ── questions and answers ───────────────────────────────────────────────────────────────────────────────────────────
@@ -259,6 +258,14 @@ def _so_far(request: Request, messages: Sequence[ConversationMessage]) -> dict[s
     answers = platform_of(request).answers
     found = {message.id: answers.being_written(message.id) for message in messages if message.state == "writing"}
     return {message_id: writing.so_far() for message_id, writing in found.items() if writing is not None}
+
+
+def _as_json(whole: ConversationBody, bodies: Sequence[MessageBody]) -> str:
+    exported = {
+        "conversation": whole.model_dump(mode="json"),
+        "messages": [message.model_dump(mode="json") for message in bodies],
+    }
+    return json.dumps(exported, ensure_ascii=False, indent=1)
 
 
 def _file(content: str, kind: str, ending: str, name: str) -> Response:

@@ -17,7 +17,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from tramontane.api.platform import exchange_of, platform_of
@@ -114,6 +114,7 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid_fields)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(HungUpError, _hung_up)
+    app.add_exception_handler(ClientDisconnect, _hung_up)  # in the middle of a body
     app.add_exception_handler(Exception, _failed)
 
 

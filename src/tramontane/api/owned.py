@@ -32,6 +32,8 @@ Name = Annotated[str, Query(min_length=1, max_length=300), AfterValidator(storab
 Before = Annotated[str | None, Query(max_length=100, description="From a page's `next`: the page after it.")]
 Limit = Annotated[int, Query(ge=1, le=200)]
 
+_MOST_BYTES, _MOST_LEVELS = 200_000, 64  # of JSON that is kept
+
 
 def owner_of(request: Request) -> Owner:
     """The user who asks, in the workspace of the credential."""
@@ -46,8 +48,22 @@ def changes_of(body: BaseModel, nullable: Collection[str]) -> dict[str, Any]:
 
 
 def check_json(field: str, value: Any) -> None:
-    """Raises InvalidRequestError for what Python takes for JSON and others do not: NaN, and half a surrogate pair."""
+    """Raises InvalidRequestError for what Python takes for JSON and others do not: NaN, and half a surrogate pair.
+
+    Also for what is longer than a list of rows should hold, or nested more deeply than every encoder takes.
+    """
+    if _is_deeper(value, _MOST_LEVELS):
+        raise InvalidRequestError(field, f"{field} is nested more than {_MOST_LEVELS} levels deep.")
     try:
-        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+        encoded = json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     except ValueError:
         raise InvalidRequestError(field, f"{field} holds a number or a character that JSON does not have.") from None
+    if len(encoded) > _MOST_BYTES:
+        raise InvalidRequestError(field, f"{field} has {len(encoded):,} bytes; at most it may have {_MOST_BYTES:,}.")
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(one, levels - 1) for one in inner)

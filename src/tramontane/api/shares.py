@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Path
@@ -16,6 +18,7 @@ from tramontane.api.schemas.conversations import NewShare, SharedConversation
 from tramontane.conversations import shares
 from tramontane.conversations.messages import branch
 from tramontane.conversations.store import find_conversation
+from tramontane.conversations.tables import Conversation, ConversationMessage
 
 router = APIRouter(route_class=AuthenticatedRoute, tags=["conversations"], responses=OWNED_RESPONSES)
 open_router = APIRouter(tags=["conversations"], responses=NOT_FOUND)
@@ -41,11 +44,18 @@ async def revoke_share(request: Request, conversation_id: PathId, share_id: Path
     return Response(status_code=204)
 
 
-@open_router.get("/v1/shared/{token}", openapi_extra={"security": []})
-async def read_shared(request: Request, token: Annotated[str, Path(max_length=200)]) -> SharedConversation:
+@open_router.get("/v1/shared/{token}", response_model=SharedConversation, openapi_extra={"security": []})
+async def read_shared(request: Request, token: Annotated[str, Path(max_length=200)]) -> Response:
     """What a link shows; it needs no other credential."""
     async with platform_of(request).database.read() as session:
         conversation, share = await shares.find_shared(session, token)
         messages, _ = await branch(session, conversation.id, share.head_id, _MOST_SHARED)
+    # In a thread: of thousands of messages it takes a while, and others' answers go on.
+    shown = await asyncio.to_thread(_as_json, conversation, messages)
+    return Response(shown, media_type="application/json")
+
+
+def _as_json(conversation: Conversation, messages: Sequence[ConversationMessage]) -> str:
     data = [shared_body(message) for message in messages]
-    return SharedConversation(title=conversation.title, created_at=conversation.created_at, data=data)
+    shown = SharedConversation(title=conversation.title, created_at=conversation.created_at, data=data)
+    return shown.model_dump_json()

@@ -16,13 +16,15 @@ class ModelFacts:
     licence: str | None = None
     languages: tuple[str, ...] = ()
     summary: str | None = None
+    thinks: bool = True  # as far as its tokenizer can: most files do not say what a model was taught
+    focus: bool = False  # it finds a value in a sentence, and not a sentence among others
 
 
 def model_facts(folder: Path) -> ModelFacts:
     """Of the bundled model what its card says; of one that was pulled, what its record says."""
     if folder == BUNDLED_FOLDER:
         languages, summary = _read_card((folder / "README.md").read_text(encoding="utf-8"))
-        return ModelFacts(bundled_model().licence, languages, summary)
+        return ModelFacts(bundled_model().licence, languages, summary, thinks=False, focus=True)
     record = read_record(folder)
     return ModelFacts() if record is None else ModelFacts(record.licence)
 

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from tramontane.cli.asking import whole_choice
+from tramontane.cli.eval_sentence import with_its_sentence
 from tramontane.cli.eval_tasks import run_tasks
 from tramontane.cli.model_options import find_device, find_model, parse_quantization, parse_size
 from tramontane.cli.models_loading import loading_bars, open_source
@@ -41,6 +42,7 @@ def eval(
     items: Annotated[int, typer.Option(min=1, help="Questions of each task in each language.")] = 50,
     documents: Annotated[str, typer.Option(help="How many documents a question has, as 2-4,12-24.")] = "2-4,12-24",
     seed: Annotated[int, typer.Option(help="The same seed asks the same questions.")] = 0,
+    sentence: Annotated[bool, typer.Option("--sentence", help="Of documents only the sentence that fits.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the table.")] = False,
     texts: Annotated[Path | None, typer.Option(help="A folder of fr.txt, de.txt…: real text for perplexity.")] = None,
     write: Annotated[bool, typer.Option("--write", help="Put the figures into the model's card and record.")] = False,
@@ -55,7 +57,7 @@ def eval(
 
     Example: [bold]tramontane eval ./brise --items 100 --json[/]
     """
-    source, asked = open_source(find_model(model)), Asked(items, seed, _ranges(documents), texts)
+    source, asked = open_source(find_model(model)), Asked(items, seed, _ranges(documents), texts, sentence)
     options = LocalOptions(parse_quantization(quantization), find_device(device), parse_size(kv_memory))
     if tasks is not None:
         if write:
@@ -66,6 +68,8 @@ def eval(
         raise TramontaneError("--include-path and --limit belong to --tasks: name some, or leave them out.")
     if write and source.folder is None:
         raise TramontaneError(f"{source.name} has random weights and no folder to write figures into.")
+    if write and sentence:
+        raise TramontaneError("--write is for what the model can by itself: leave it out with --sentence.")
     results = measure(source, asked, options)
     if write:
         write_figures(source, asked, results)
@@ -86,6 +90,7 @@ class Asked:
     seed: int = 0
     documents: tuple[tuple[int, int], ...] = ((2, 4), (12, 24))
     texts: Path | None = None
+    sentence: bool = False  # only the sentence of the documents that fits the question
 
     @property
     def ranges(self) -> str:
@@ -104,6 +109,8 @@ def measure(source: Source, asked: Asked, options: LocalOptions) -> Results:
     if not source.has_output_head:
         raise TramontaneError(f"{source.name} has no output head: it is a model for embeddings and cannot write.")
     questions, texts = list(draw_questions(asked.items, asked.seed, asked.documents)), asked.read_texts()
+    if asked.sentence:
+        questions = [with_its_sentence(question) for question in questions]
     provider = LocalProvider([source], options)
     with loading_bars() as report:
         tell(provider.load(report))
@@ -132,7 +139,7 @@ def write_figures(source: Source, asked: Asked, results: Results) -> None:
 
 
 def _figures(source: Source, asked: Asked, results: Results) -> dict[str, Any]:
-    held = {"items": asked.items, "seed": asked.seed, "documents": asked.ranges}
+    held = {"items": asked.items, "seed": asked.seed, "documents": asked.ranges, "sentence": asked.sentence}
     return {"model": source.name, **held, **results.as_json()}
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import update
 
 from tramontane.conversations.asker import Asker
 from tramontane.conversations.asking import keep_answer, keep_continuation, keep_question, mark_interrupted
-from tramontane.conversations.errors import NoRoomError
+from tramontane.conversations.errors import NoRoomError, NotFoundError
 from tramontane.conversations.material import gather
 from tramontane.conversations.prompting import prepare
 from tramontane.conversations.tables import ConversationMessage, MessageState
@@ -36,8 +36,15 @@ ROUTE = "conversation answer"
 """What logs and metrics call the writing of an answer."""
 
 _SAVED_EVERY = 1.0  # seconds
+_END_TRIED_AFTER = (0, 1, 2, 4, 8, 16, 32)  # seconds
 
-_STATUSES = {"invalid_model": 404, "rate_limited": 429, "model_not_ready": 503, "internal_server_error": 500}
+_STATUSES = {
+    "invalid_model": 404,
+    "not_found": 404,
+    "rate_limited": 429,
+    "model_not_ready": 503,
+    "internal_server_error": 500,
+}
 _STOPPED, _INTERRUPTED = 499, 503
 
 Record = Callable[[Exchange, int, float], None]
@@ -145,20 +152,31 @@ class Answers:
 
     async def _see_to_the_end(self, writing: Writing, exchange: Exchange) -> None:
         """Keeps what is read, until there is no more, and how it ended."""
+        kept = 0
         while not (await asyncio.wait([writing.reading], timeout=_SAVED_EVERY))[0]:
-            await self._keep(writing, {})
+            if writing.num_deltas > kept:  # one that waits for its turn asks nothing of the database
+                kept = writing.num_deltas
+                await self._keep(writing, {})
         state, problem = self._outcome(writing, exchange)
         try:
-            await self._keep(writing, _ending(writing, exchange, state, problem))
+            await self._keep_end(writing, _ending(writing, exchange, state, problem))
         finally:
-            del self._writings[writing.message.id]
+            if self._writings.get(writing.message.id) is writing:  # not one that goes on with it already
+                del self._writings[writing.message.id]
             writing.end()
             status = {"stopped": _STOPPED, "interrupted": _INTERRUPTED, "done": 200}.get(state)
             status = status or _STATUSES.get(problem or "", 400)
             self._record(exchange, status, time.perf_counter() - exchange.started)
 
-    async def _keep(self, writing: Writing, values: dict[str, Any]) -> None:
-        """Writes what is there so far; a database that fails now may not fail the next time."""
+    async def _keep_end(self, writing: Writing, values: dict[str, Any]) -> None:
+        """Tries again: what is never said to have ended could be neither gone on with nor asked for anew."""
+        for pause in _END_TRIED_AFTER:
+            await asyncio.sleep(pause)
+            if await self._keep(writing, values) or self._is_ending:  # the next start marks what is left
+                return
+
+    async def _keep(self, writing: Writing, values: dict[str, Any]) -> bool:
+        """Writes what is there so far, and says whether it could; what fails now may not fail the next time."""
         values = {**writing.so_far(), **values}
         try:
             async with self._database.write() as session:
@@ -166,6 +184,8 @@ class Answers:
                 await session.execute(update(ConversationMessage).where(this).values(values))
         except Exception:
             logger.exception("what is there of an answer could not be kept")
+            return False
+        return True
 
     def _outcome(self, writing: Writing, exchange: Exchange) -> tuple[MessageState, str | None]:
         reading = writing.reading
@@ -221,6 +241,8 @@ def _problem(error: BaseException) -> str:
     match error:
         case UnknownModelError():
             return "invalid_model"
+        case NotFoundError():  # the conversation was deleted as the answer began
+            return "not_found"
         case ModelNotReadyError():
             return "model_not_ready"
         case QueueFullError():

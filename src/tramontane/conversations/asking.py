@@ -11,7 +11,7 @@ from tramontane.conversations.errors import BusyError, NotFoundError, NothingToC
 from tramontane.conversations.messages import find_message
 from tramontane.conversations.owner import Owner
 from tramontane.conversations.store import find_conversation, title_of
-from tramontane.conversations.tables import WRITING, Conversation, ConversationMessage
+from tramontane.conversations.tables import WRITING, Attachment, Conversation, ConversationMessage
 from tramontane.errors import InvalidRequestError, QueueFullError
 from tramontane.storage.base import now
 
@@ -78,7 +78,7 @@ async def keep_continuation(
     if answer.author != "assistant":
         raise NotFoundError("There is no such answer in this conversation.")
     _refuse_if_written(answer)
-    if not _can_go_on(conversation, answer):
+    if not _can_go_on(answer) or await _is_of_quotes(session, conversation, answer):
         raise NothingToContinueError("This answer cannot be gone on with: ask for a new one.")
     child = select(ConversationMessage.id).where(ConversationMessage.parent_id == answer.id).limit(1)
     if await session.scalar(child) is not None:
@@ -90,12 +90,19 @@ async def keep_continuation(
     return answer
 
 
-def _can_go_on(conversation: Conversation, answer: ConversationMessage) -> bool:
-    """An answer that was cut, with words to go on from. Quotes are made under a grammar, which begins anew."""
-    has_quotes = answer.quotes or (answer.given and conversation.quotes)
-    if not answer.content.strip() or answer.tool_calls or has_quotes:
+def _can_go_on(answer: ConversationMessage) -> bool:
+    """An answer that was cut, with words to go on from."""
+    if not answer.content.strip() or answer.tool_calls:
         return False
     return answer.state in ("stopped", "interrupted", "failed") or answer.finish_reason in ("length", "model_length")
+
+
+async def _is_of_quotes(session: AsyncSession, conversation: Conversation, answer: ConversationMessage) -> bool:
+    """Whether an answer has quotes, or would have: they are made under a grammar, which begins anew."""
+    if answer.quotes or not conversation.quotes:
+        return bool(answer.quotes)
+    attached = select(Attachment.document_id).where(Attachment.conversation_id == conversation.id).limit(1)
+    return bool(answer.given) or await session.scalar(attached) is not None
 
 
 async def mark_interrupted(session: AsyncSession) -> None:

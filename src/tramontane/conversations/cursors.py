@@ -25,7 +25,8 @@ def comes_after(cursor: str, moment: Any, row_id: Any) -> ColumnElement[bool]:
     digits, _, last_id = cursor.partition("-")
     try:
         last = _EPOCH + timedelta(microseconds=int(digits))
-        assert last_id.isalnum()
-    except (ValueError, OverflowError, AssertionError):
+        if not last_id.isalnum():
+            raise ValueError(last_id)
+    except (ValueError, OverflowError):
         raise InvalidRequestError("before", "before is no value of `next`: leave it out for the first page.") from None
     return or_(moment < last, and_(moment == last, row_id < last_id))

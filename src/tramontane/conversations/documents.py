@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -23,18 +24,22 @@ if TYPE_CHECKING:
 MOST_ATTACHED = 100
 """Documents of one conversation; a prompt of which each gets a number and a passage is long enough."""
 
+MOST_CHARACTERS = 20_000_000
+"""Of the documents of one conversation together: each of its answers reads them all."""
+
 
 async def add_document(
     session: AsyncSession, owner: Owner, name: str, content: bytes, extracted: Extracted, spans: Sequence[Span]
 ) -> StoredDocument:
     """Keeps the text of a file with its passages, which are `passages.cut`'s; of the file itself its digest."""
     text = storable(extracted.text)
+    digest = await asyncio.to_thread(hashlib.sha256, content)  # others' answers go on
     document = StoredDocument(
         workspace_id=owner.workspace_id,
         user_id=owner.user_id,
         name=name,
         media_type=extracted.media_type,
-        digest=hashlib.sha256(content).hexdigest(),
+        digest=digest.hexdigest(),
         num_bytes=len(content),
         num_pages=extracted.num_pages,
         num_characters=len(text),
@@ -90,9 +95,15 @@ async def attach(session: AsyncSession, owner: Owner, conversation_id: str, docu
     wanted = list(dict.fromkeys(document_ids))
     if len(wanted) > MOST_ATTACHED:
         raise TooManyDocumentsError(f"A conversation has at most {MOST_ATTACHED} documents, not {len(wanted)}.")
-    owned = select(StoredDocument.id).where(StoredDocument.id.in_(wanted), owner.owns(StoredDocument))
-    if set(await session.scalars(owned)) != set(wanted):
+    query = select(StoredDocument.id, StoredDocument.num_characters)
+    owned = await session.execute(query.where(StoredDocument.id.in_(wanted), owner.owns(StoredDocument)))
+    lengths = {document_id: length for document_id, length in owned}
+    if lengths.keys() != set(wanted):
         raise NotFoundError("There is no such document.")
+    if (length := sum(lengths.values())) > MOST_CHARACTERS:
+        raise TooManyDocumentsError(
+            f"The documents of a conversation have at most {MOST_CHARACTERS:,} characters, not {length:,}."
+        )
     await session.execute(delete(Attachment).where(Attachment.conversation_id == conversation_id))
     session.add_all(
         Attachment(conversation_id=conversation_id, document_id=document_id, position=position)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
+from itertools import islice
 
 from sqlalchemy import ColumnElement, Integer, bindparam, func, literal_column, text
 from sqlalchemy import column as column_
@@ -35,8 +36,8 @@ _UNACCENTED = str.maketrans(
 
 def words_of(query: str) -> list[str]:
     """The words of a text, in their order."""
-    words = _WORD.findall(unicodedata.normalize("NFC", query))
-    return [word[:_LONGEST_WORD] for word in words][:_MOST_WORDS]
+    words = _WORD.finditer(unicodedata.normalize("NFC", query))
+    return [word[0][:_LONGEST_WORD] for word in islice(words, _MOST_WORDS)]
 
 
 class _PlainCharacters(dict[str, str]):

@@ -10,9 +10,10 @@ from itertools import accumulate
 from typing import Any
 
 from tramontane.conversations import passages
-from tramontane.conversations.errors import NoRoomError
+from tramontane.conversations.choosing import Chosen, as_spans, choose_passages, choose_sentence
 from tramontane.conversations.material import Material
 from tramontane.conversations.passages import Piece
+from tramontane.conversations.stop_words import language_of
 from tramontane.conversations.tables import Conversation, ConversationMessage
 from tramontane.gateway.answers import Quote
 from tramontane.gateway.exchange import Exchange
@@ -24,8 +25,6 @@ _RESERVED_TOKENS = 1024  # for an answer, where the conversation sets no limit; 
 _SAMPLE = 4000  # characters, to see how many a token holds
 _TRIES = 8
 _WELL_FILLED, _A_LITTLE_LESS = 0.85, 0.96
-_MOST_QUOTABLE = 250_000  # characters: a grammar of all spans of a longer text takes seconds to make
-_DOCUMENT_FRAME = 16  # characters around a document, beside its name
 
 Turn = tuple[dict[str, Any], dict[str, Any]]
 
@@ -54,7 +53,7 @@ class Prepared:
                 "document_id": self.given[quote.document - 1]["document_id"],
                 "text_start": quote.text_start,
                 "text_end": quote.text_end,
-                "spans": _spans(spans),
+                "spans": as_spans(spans),
             }
             for quote, spans in placed
             if spans
@@ -67,7 +66,8 @@ async def prepare(gateway: Gateway, exchange: Exchange, model: str, material: Ma
     What has no room is left out: of documents the passages that rank last, of the conversation what is oldest. Raises
     NoRoomError where not one passage fits, and as `Gateway.generate` does.
     """
-    context = gateway.card(model).max_context
+    card = gateway.card(model)
+    context = card.max_context
     asked = material.conversation.max_tokens
     most = min(_RESERVED_TOKENS, context // 4) if asked is None else asked
     room = context - min(most, context // 2)
@@ -77,7 +77,7 @@ async def prepare(gateway: Gateway, exchange: Exchange, model: str, material: Ma
     best: Prepared | None = None
     for _ in range(_TRIES):
         # In a thread: of large libraries it takes a while, and others' answers go on.
-        prepared = await asyncio.to_thread(_compose, material, characters, most, begun)
+        prepared = await asyncio.to_thread(_compose, material, characters, most, begun, card.focus)
         used = len(await gateway.tokenize(model, prepared.chat, exchange))
         if used <= room:
             best = prepared
@@ -90,14 +90,19 @@ async def prepare(gateway: Gateway, exchange: Exchange, model: str, material: Ma
     return best or prepared
 
 
-def _compose(material: Material, characters: int, most: int, begun: str) -> Prepared:
-    """The prompt of about so many characters."""
+def _compose(material: Material, characters: int, most: int, begun: str, focus: bool) -> Prepared:
+    """The prompt of about so many characters; with `focus` the question by itself, with the sentence that fits it."""
     conversation, question = material.conversation, material.branch[-1].content
-    all_turns = turns(material.branch[:-1])
+    is_focused = focus and conversation.quotes and bool(material.documents)
+    all_turns = [] if is_focused else turns(material.branch[:-1])
     told = len(conversation.system_prompt) + len(question) + len(begun) + len(json.dumps(conversation.tools))
     left = characters - told
     lengths = [len(asked["content"]) + len(answer["content"]) for asked, answer in all_turns]
-    documents = _choose(material, left - min(sum(lengths), left // 4)) if material.documents else _NO_DOCUMENTS
+    documents = Chosen()
+    if is_focused:
+        documents = choose_sentence(material)
+    elif material.documents:
+        documents = choose_passages(material, left - min(sum(lengths), left // 4))
     left -= sum(len(document.text) for document in documents.given)
     # The newest turns first; one that has no room ends it, so that no conversation has a hole.
     num_told = sum(length <= left for length in accumulate(reversed(lengths)))
@@ -111,7 +116,7 @@ def _compose(material: Material, characters: int, most: int, begun: str) -> Prep
         messages.append({"role": "assistant", "content": begun, "prefix": True})
     left_out = material.num_earlier + 2 * (len(all_turns) - num_told)
     return Prepared(
-        chat=_chat(conversation, messages, documents.given),
+        chat=_chat(material, messages, documents.given),
         sampling=Sampling(
             temperature=_temperature(conversation, bool(documents.given) and conversation.quotes), max_tokens=most
         ),
@@ -123,10 +128,13 @@ def _compose(material: Material, characters: int, most: int, begun: str) -> Prep
     )
 
 
-def _chat(conversation: Conversation, messages: Sequence[Mapping[str, Any]], documents: Sequence[Document]) -> Chat:
-    if documents and conversation.quotes:  # an answer of quotes calls no tools
-        return Chat(messages, format=AnswerFormat("quotes"), documents=tuple(documents))
-    return Chat(messages, tools=tuple(conversation.tools), documents=tuple(documents))
+def _chat(material: Material, messages: Sequence[Mapping[str, Any]], documents: Sequence[Document]) -> Chat:
+    if not (documents and material.conversation.quotes):
+        return Chat(messages, tools=tuple(material.conversation.tools), documents=tuple(documents))
+    # An answer of quotes calls no tools. Where the documents do not tell, it says so in the question's language.
+    language = language_of(f"{material.branch[-1].content} {material.sample(_SAMPLE)}")
+    answer = AnswerFormat("quotes", languages=None if language is None else (language,))
+    return Chat(messages, format=answer, documents=tuple(documents))
 
 
 def _temperature(conversation: Conversation, is_quoting: bool) -> float:
@@ -150,55 +158,3 @@ def _said(answer: ConversationMessage) -> str:
     """An answer as later prompts repeat it: with its calls as text, since nobody has run them."""
     calls = [f"{call['name']}({call['arguments']})" for call in answer.tool_calls]
     return "\n".join([answer.content, *calls] if answer.content else calls)
-
-
-# ── documents ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True, slots=True)
-class _Documents:
-    """The documents that the model is given, numbered from 1, and what is kept of how they were given."""
-
-    given: list[Document] = field(default_factory=list)
-    described: list[dict[str, Any]] = field(default_factory=list)
-    pieces: list[list[Piece]] = field(default_factory=list)
-    not_given: list[str] = field(default_factory=list)
-    are_whole: bool = True
-
-
-_NO_DOCUMENTS = _Documents()
-
-
-def _choose(material: Material, characters: int) -> _Documents:
-    """What of the documents finds room in so many characters; raises NoRoomError where nothing does."""
-    frames = sum(len(document.name) + _DOCUMENT_FRAME for document in material.documents)
-    budget = characters - frames
-    if material.conversation.quotes:
-        budget = min(budget, _MOST_QUOTABLE)
-    lengths = [passages.Document(len(d.text), material.passages[d.id]) for d in material.documents]
-    choice = passages.choose(lengths, material.ranking, max(0, budget))
-    chosen = _Documents(
-        not_given=[material.documents[index].name for index in choice.left_out],
-        are_whole=all(given.whole for given in choice.given),
-    )
-    for document, given in zip(material.documents, choice.given, strict=True):
-        if given.spans:
-            text, pieces = passages.join(document.text, given.spans)
-            chosen.given.append(Document(text, title=document.name, id=document.id))
-            chosen.pieces.append(pieces)
-            chosen.described.append(
-                {
-                    "number": len(chosen.given),
-                    "document_id": document.id,
-                    "name": document.name,
-                    "whole": given.whole,
-                    "passages": _spans(given.spans),
-                }
-            )
-    if not chosen.given:
-        raise NoRoomError("Not even one passage of the documents finds room: ask something shorter, or another model.")
-    return chosen
-
-
-def _spans(spans: Sequence[passages.Span]) -> list[dict[str, int]]:
-    return [{"start": start, "end": end} for start, end in spans]

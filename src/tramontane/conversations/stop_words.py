@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+from tramontane.conversations.plain_text import folded
+
 _ENGLISH = """a about all also am an and any are as at be because been but by can could did do does for from had has
 have he her his how i if in into is it its me my no not of on or our she should so some such than that the their them
 then there these they this those to us was we were what when where which who whom whose why will with would you your"""
@@ -27,5 +31,18 @@ dei del della delle dello di dove e ed era gli ha hanno i il in io l la le lei l
 nella nelle nello noi non o per perche piu quale quali quando quanta quante quanti quanto quella quello questa questo s
 se sei si sono su sua sue sugli sui sul sulla suo tra tu un una uno voi"""
 
-STOP_WORDS = frozenset(" ".join((_ENGLISH, _FRENCH, _GERMAN, _SPANISH, _ITALIAN)).split())
+_WORDS = {"en": _ENGLISH, "fr": _FRENCH, "de": _GERMAN, "es": _SPANISH, "it": _ITALIAN}
+_OF_LANGUAGE = {language: frozenset(words.split()) for language, words in _WORDS.items()}
+_WORD = re.compile(r"[^\W\d_]+")
+
+STOP_WORDS = frozenset().union(*_OF_LANGUAGE.values())
 """In lower case. A word of one language that tells something in another, such as `die`, is no loss to a ranking."""
+
+
+def language_of(text: str) -> str | None:
+    """Which of the five languages a text has most of these words of; None where none is ahead."""
+    words = _WORD.findall(folded(text))
+    counts = {language: sum(word in known for word in words) for language, known in _OF_LANGUAGE.items()}
+    best = max(counts.values())
+    ahead = [language for language, count in counts.items() if count == best]
+    return ahead[0] if best and len(ahead) == 1 else None

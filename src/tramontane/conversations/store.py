@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -92,7 +93,8 @@ async def list_conversations(
         listed = listed.where(comes_after(before, Conversation.updated_at, Conversation.id))
     listed = listed.order_by(Conversation.updated_at.desc(), Conversation.id.desc()).limit(limit + 1)
     rows = (await session.execute(listed)).all()
-    page = [_listed(row, words) for row in rows[:limit]]
+    # In a thread: of long messages the words around a hit take a while.
+    page = await asyncio.to_thread(lambda: [_listed(row, words) for row in rows[:limit]])
     last = page[-1].conversation if len(rows) > limit else None
     return page, None if last is None else cursor_of(last.updated_at, last.id)
 

@@ -34,3 +34,4 @@ class ModelCard:
     languages: tuple[str, ...] = ()
     location: str = LOCAL
     summary: str | None = None
+    focus: bool = False  # of documents it is best given the one sentence that fits a question

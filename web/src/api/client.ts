@@ -27,12 +27,20 @@ export class ApiError extends Error {
 
   /** Of an answer that is not a success. */
   static async of(response: Response): Promise<ApiError> {
+    if (response.status === 401) signedOut();
     const body: unknown = await response.json().catch(() => null);
     const { type, message } = read(body, response.status);
     const seconds = Number.parseFloat(response.headers.get("retry-after") ?? "");
     const retryAfter = Number.isFinite(seconds) ? seconds : null;
     return new ApiError(response.status, type, message, retryAfter, response.headers.get("mistral-correlation-id"));
   }
+}
+
+let signedOut = (): void => undefined;
+
+/** What is to be done when any answer says that nobody is signed in. */
+export function onSignedOut(listener: () => void): void {
+  signedOut = listener;
 }
 
 // Three shapes: {"type", "message": text}, {"type", "message": {"detail": [field, …]}}, and {"detail": text}.

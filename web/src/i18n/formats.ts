@@ -39,16 +39,3 @@ export function formatSeconds(language: string, seconds: number): string {
 export function formatDateTime(language: string, date: Date | string): string {
   return new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" }).format(new Date(date));
 }
-
-/** How long ago: "5 minutes ago", "yesterday"; beyond a week the day. */
-export function formatAgo(language: string, date: Date | string, now: Date = new Date()): string {
-  const then = new Date(date);
-  const seconds = (then.getTime() - now.getTime()) / 1000;
-  const relative = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
-  const size = Math.abs(seconds);
-  if (size < 60) return relative.format(0, "minute");
-  if (size < 3600) return relative.format(Math.round(seconds / 60), "minute");
-  if (size < 86_400) return relative.format(Math.round(seconds / 3600), "hour");
-  if (size < 7 * 86_400) return relative.format(Math.round(seconds / 86_400), "day");
-  return new Intl.DateTimeFormat(language, { dateStyle: "medium" }).format(then);
-}

@@ -1,4 +1,5 @@
 // The reader's language: `m.some_key({count: 3})` is the message, and whatever shows it changes with the language.
+import { remember, remembered } from "../lib/storage";
 import { numberFormat } from "./formats";
 import type { Messages } from "./messages.gen";
 
@@ -29,8 +30,6 @@ export const LANGUAGE_NAMES: Readonly<Record<Language, string>> = {
 
 export const LANGUAGES = Object.keys(LANGUAGE_NAMES) as readonly Language[];
 
-const STORED_AS = "tramontane.language";
-
 let current = $state.raw<{ language: Language; messages: Catalogue }>({ language: "en", messages: {} });
 
 /** The language that is shown. */
@@ -41,12 +40,13 @@ export function language(): Language {
 /** Shows another language, and remembers it in this browser. */
 export async function setLanguage(wanted: Language): Promise<void> {
   await show(wanted);
-  remember(wanted);
+  remember("language", wanted);
 }
 
 /** Before anything is shown: the language chosen here before, else the browser's, else English. */
 export async function startLanguage(): Promise<void> {
-  await show(remembered() ?? match(navigator.languages) ?? "en");
+  const chosen = remembered("language");
+  await show(isLanguage(chosen) ? chosen : (match(navigator.languages) ?? "en"));
 }
 
 /** The first of the languages that there are messages for, by its first part: `fr-CH` is `fr`. */
@@ -62,24 +62,6 @@ async function show(wanted: Language): Promise<void> {
 
 function isLanguage(tag: string | undefined | null): tag is Language {
   return LANGUAGES.includes(tag as Language);
-}
-
-// Storage may be forbidden: the choice then lasts until the page is closed.
-function remembered(): Language | undefined {
-  try {
-    const stored = localStorage.getItem(STORED_AS);
-    return isLanguage(stored) ? stored : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-function remember(chosen: Language): void {
-  try {
-    localStorage.setItem(STORED_AS, chosen);
-  } catch {
-    return;
-  }
 }
 
 function render(key: string, places: Record<string, string | number> = {}): string {

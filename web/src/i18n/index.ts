@@ -8,4 +8,3 @@ export const number = (value: number, digits = 0): string => formats.formatNumbe
 export const bytes = (value: number): string => formats.formatBytes(language(), value);
 export const seconds = (value: number): string => formats.formatSeconds(language(), value);
 export const dateTime = (value: Date | string): string => formats.formatDateTime(language(), value);
-export const ago = (value: Date | string): string => formats.formatAgo(language(), value);

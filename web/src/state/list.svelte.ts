@@ -1,7 +1,6 @@
 // The list of conversations, or what a search finds in them.
 import * as server from "./server";
 import type { ConversationHead } from "./server";
-import { session } from "./session.svelte";
 
 class ConversationList {
   heads = $state<ConversationHead[]>([]);
@@ -16,8 +15,6 @@ class ConversationList {
     try {
       const page = await server.conversations(this.query.trim());
       if (turn === this.asked) [this.heads, this.next] = [page.data, page.next ?? null];
-    } catch (error) {
-      if (!session.noteSignedOut(error)) throw error;
     } finally {
       if (turn === this.asked) this.isLoading = false;
     }
@@ -27,7 +24,10 @@ class ConversationList {
     if (this.next === null || this.isLoading) return;
     const turn = ++this.asked;
     const page = await server.conversations(this.query.trim(), this.next);
-    if (turn === this.asked) [this.heads, this.next] = [[...this.heads, ...page.data], page.next ?? null];
+    if (turn !== this.asked) return;
+    const known = new Set(this.heads.map((head) => head.id)); // one may have gone to the top meanwhile
+    this.heads = [...this.heads, ...page.data.filter((head) => !known.has(head.id))];
+    this.next = page.next ?? null;
   }
 
   /** After an answer, a new title, a new conversation: it goes to the top. */

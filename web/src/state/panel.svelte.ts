@@ -27,7 +27,7 @@ class Panel {
 
   close(): void {
     this.open = null;
-    this.opener?.focus();
+    if (this.opener?.isConnected) this.opener.focus();
   }
 }
 

@@ -1,7 +1,6 @@
 // What went wrong, in the reader's language, with a way on.
 import { ApiError } from "../api/client";
 import { m } from "../i18n";
-import { FileTooLarge } from "./uploads.svelte";
 
 const DOCUMENT_PROBLEMS: Record<string, (places: { name: string }) => string> = {
   document_broken: m.problem_document_broken,
@@ -33,12 +32,11 @@ export function problemOfType(type: string, message = "", name = "", retryAfter?
   if (type === "rate_limited") return m.problem_rate_limited({ seconds: String(retryAfter ?? DEFAULT_WAIT_SECONDS) });
   const known = PROBLEMS[type];
   if (known) return known();
-  if (type === "invalid_request_error") return m.problem_invalid_request_error({ message });
+  if (type === "invalid_request_error") return message ? m.problem_invalid_request_error({ message }) : m.problem_unanswerable();
   return m.problem_unknown({ message: message || type });
 }
 
 export function problemText(error: unknown, name = ""): string {
-  if (error instanceof FileTooLarge) return m.problem_document_too_large({ name });
   if (error instanceof ApiError) {
     if (error.status === 401) return m.problem_unauthorized();
     if (error.status === 0) return m.problem_network();

@@ -1,7 +1,8 @@
 // Who is signed in, and which models there are.
 import * as server from "./server";
 import type { Me, Model } from "./server";
-import { ApiError } from "../api/client";
+import { onSignedOut } from "../api/client";
+import { remember, remembered } from "../lib/storage";
 
 const POLL_MILLISECONDS = 2000;
 
@@ -10,6 +11,14 @@ class Session {
   isSignedOut = $state(false);
   models = $state<Model[]>([]);
   private polling: number | undefined;
+  private chosen = remembered("model") ?? "";
+
+  constructor() {
+    onSignedOut(() => {
+      this.isSignedOut = true;
+      this.me = null;
+    });
+  }
 
   get chatModels(): Model[] {
     return this.models.filter((model) => model.capabilities.completion_chat);
@@ -21,30 +30,18 @@ class Session {
 
   /** The model of a new conversation: the one chosen last, if it is still there. */
   get preferred(): string {
-    const last = localStorage.getItem("tramontane.model") ?? "";
     const able = this.chatModels;
-    return (able.find((model) => model.id === last) ?? able[0])?.id ?? "";
+    return (able.find((model) => model.id === this.chosen) ?? able[0])?.id ?? "";
   }
 
   prefer(model: string): void {
-    localStorage.setItem("tramontane.model", model);
+    this.chosen = model;
+    remember("model", model);
   }
 
   async open(): Promise<void> {
-    try {
-      this.me = await server.me();
-      await this.readModels();
-    } catch (error) {
-      if (!this.noteSignedOut(error)) throw error;
-    }
-  }
-
-  /** Whether the error says that nobody is signed in. */
-  noteSignedOut(error: unknown): boolean {
-    if (!(error instanceof ApiError) || error.status !== 401) return false;
-    this.isSignedOut = true;
-    this.me = null;
-    return true;
+    this.me = await server.me();
+    await this.readModels();
   }
 
   async readModels(): Promise<void> {

@@ -8,7 +8,7 @@ export const KEYS: Record<Command, string[]> = {
   search: [MODIFIER, "K"],
   new: [MODIFIER, "Shift", "O"],
   focus: ["/"],
-  attach: [MODIFIER, "Shift", "U"],
+  attach: [MODIFIER, "Shift", "F"], // not U: with it Linux begins a character by its number
   copy: [MODIFIER, "Shift", "Y"],
   escape: ["Esc"],
   help: [MODIFIER, "/"],
@@ -19,7 +19,7 @@ export function shortcut(event: KeyboardEvent): Command | null {
   if (key === "escape") return "escape";
   if (event.altKey) return null;
   if (event.ctrlKey || event.metaKey) {
-    if (event.shiftKey) return key === "o" ? "new" : key === "u" ? "attach" : key === "y" ? "copy" : key === "/" ? "help" : null;
+    if (event.shiftKey) return key === "o" ? "new" : key === "f" ? "attach" : key === "y" ? "copy" : key === "/" ? "help" : null;
     return key === "k" ? "search" : key === "/" ? "help" : null;
   }
   return key === "/" && !isTyping(event.target) ? "focus" : null;

@@ -14,7 +14,7 @@ export class Speaker {
       return;
     }
     this.wasWriting = isWriting;
-    const end = isWriting ? endOfSentences(content) : content.length;
+    const end = isWriting ? endOfSentences(content, this.heard) : content.length;
     const fresh = content.slice(this.heard, end).trim();
     this.heard = Math.max(this.heard, end);
     if (!isWriting) this.speak(`${fresh} ${complete()}`.trim());
@@ -22,8 +22,8 @@ export class Speaker {
   }
 }
 
-function endOfSentences(text: string): number {
-  let end = 0;
-  for (const match of text.matchAll(SENTENCE)) end = match.index + match[0].length;
+function endOfSentences(text: string, from: number): number {
+  let end = from;
+  for (const match of text.slice(from).matchAll(SENTENCE)) end = from + match.index + match[0].length;
   return end;
 }

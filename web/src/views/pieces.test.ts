@@ -35,3 +35,12 @@ test("what the model was not given is told apart", () => {
     ["ef", false],
   ]);
 });
+
+test("a text without lines is cut too, and no character of it in two", () => {
+  for (const text of ["word ".repeat(20_000), "x".repeat(50_000), `x${"🌬".repeat(30_000)}`]) {
+    const blocks = piecesOf(text, [], null);
+    expect(whole(blocks)).toBe(text);
+    expect(blocks.length).toBeGreaterThan(2);
+    expect(blocks.flat().every((piece) => !/^[\udc00-\udfff]|[\ud800-\udbff]$/.test(piece.text))).toBe(true);
+  }
+});

@@ -9,6 +9,7 @@ export interface Piece {
 }
 
 const BLOCK = 2000; // characters, and on to the end of the line
+const LONGEST_BLOCK = 20_000; // in a text that has no lines, on to the end of a word
 
 /** `quotes` and `read` count Unicode code points, strings of JavaScript UTF-16 units. `read` null: all of it was read. */
 export function piecesOf(text: string, quotes: Span[][], read: Span[] | null): Piece[][] {
@@ -43,11 +44,20 @@ export function piecesOf(text: string, quotes: Span[][], read: Span[] | null): P
 function endsOfBlocks(text: string): Set<number> {
   const ends = new Set<number>();
   for (let start = 0; start < text.length; ) {
-    const line = text.indexOf("\n", start + BLOCK);
-    start = line < 0 ? text.length : line + 1;
+    start = endOfBlock(text, start);
     ends.add(start);
   }
   return ends;
+}
+
+function endOfBlock(text: string, start: number): number {
+  const line = text.indexOf("\n", start + BLOCK);
+  const end = line < 0 ? text.length : line + 1;
+  if (end <= start + LONGEST_BLOCK) return end;
+  const word = text.lastIndexOf(" ", start + LONGEST_BLOCK - 1) + 1;
+  if (word > start + BLOCK) return word;
+  const isInsideCharacter = /[\udc00-\udfff]/.test(text.charAt(start + LONGEST_BLOCK));
+  return start + LONGEST_BLOCK + (isInsideCharacter ? 1 : 0);
 }
 
 function inUnits(span: Span, unit: (point: number) => number): Span {

@@ -23,7 +23,9 @@ _SUFFIXES: dict[str, Kind] = {
 }
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # Word before 2007, and any Office file with a password
 _ENCRYPTED_PACKAGE = "EncryptedPackage".encode("utf-16-le")
-_HTML = re.compile(r"\ufeff?\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL)
+# A comment ends at its first end: if it might go on, a row of them could be read in more ways than can be tried.
+_COMMENTS = r"(<!--((?!-->).)*-->\s*)*"
+_HTML = re.compile(rf"\ufeff?\s*(<\?xml[^>]*>\s*)?{_COMMENTS}<(!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL)
 
 
 def suffix(name: str) -> str:

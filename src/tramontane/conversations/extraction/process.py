@@ -95,7 +95,7 @@ def _checked(output: bytes) -> dict[str, Any]:
     """What the process answered, if it makes sense: a hostile file may have taken it over. Raises RefusalError."""
     try:
         answer = json.loads(output)
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = None
     match answer:
         case {"text": str(), "media_type": str(), "num_pages": int() | None, **rest} if not rest:

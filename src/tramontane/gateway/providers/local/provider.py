@@ -89,7 +89,7 @@ class LocalModel:
             chat=source.has_output_head,
             fim=source.has_output_head and tokenizer.version >= 3,
             tools=source.has_output_head and tokenizer.version >= 2,
-            thinking=tokenizer.version >= 13 and tokenizer.control_id("[THINK]") is not None,
+            thinking=self._facts.thinks and tokenizer.version >= 13 and tokenizer.control_id("[THINK]") is not None,
             pooling=_pooling_in_words(source.pooling),
             tokenizer=f"{tokenizer.kind} v{tokenizer.version}",
             state="failed" if self.engine is not None and not self.engine.is_alive else self.state,
@@ -97,6 +97,7 @@ class LocalModel:
             licence=self._facts.licence,
             languages=self._facts.languages,
             summary=self._facts.summary,
+            focus=self._facts.focus,
         )
 
     def load(self, options: LocalOptions, device: torch.device, kv_memory_bytes: int, progress: Progress) -> list[str]:
