@@ -15,7 +15,7 @@ from tests.web.browsing import PHONE, WIDE, Window
 from tests.web.conftest import sign_in
 
 
-@pytest.mark.parametrize(("size", "scheme"), itertools.product((WIDE, PHONE), ("light", "dark")), ids=str)
+@pytest.mark.parametrize(("size", "scheme"), list(itertools.product((WIDE, PHONE), ("light", "dark"))), ids=str)
 def test_routes_are_described(
     open_window: Callable[..., Window], size: tuple[int, int], scheme: str, tmp_path: Path
 ) -> None:

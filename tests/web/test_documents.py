@@ -48,8 +48,9 @@ def test_a_pdf_is_read_and_only_passages_of_a_long_one_are_given(window: Window)
     rows = answer.locator(".given li").all_inner_texts()
     assert "passages:" in rows[0]
     assert "all of it" in rows[1]
-    answer.locator(".given button").first.click()
-    window.page.locator("aside .read", has_text="Alizarin").wait_for()
+    answer.locator("details button").first.click()
+    shaded = "[...document.querySelectorAll('aside .read, aside mark')].map(one => one.textContent).join('')"
+    window.until(f"() => {shaded}.includes('parrot is called Alizarin')")
     assert "The model read the shaded passages." in window.page.locator("aside").inner_text()
 
 
