@@ -251,9 +251,13 @@ def test_the_writing_of_an_answer_is_counted_and_logged_as_a_request(server: Liv
 
 
 def test_documents_are_kept_as_text(server: LiveServer) -> None:
-    document = upload(server, WINDS, "winds.txt")
-    assert (document["name"], document["num_characters"]) == ("winds.txt", len(WINDS))
-    assert ask(server, f"/v1/documents/{document['id']}").json == {**document, "text": WINDS}
+    text = f"{WINDS} Kept as text."
+    document = upload(server, text, "winds.txt")
+    assert (document["name"], document["num_characters"]) == ("winds.txt", len(text))
+    assert ask(server, f"/v1/documents/{document['id']}").json == {**document, "text": text}
+    assert upload(server, text, "winds.txt") == document  # the same file once more is the same document
+    assert upload(server, text, "other.txt")["id"] != document["id"]
+    assert ask(server, f"/v1/documents/{upload(server, text, 'other.txt')['id']}", method="DELETE").status == 204
     assert document in ask(server, "/v1/documents?query=WIND").json["data"]
     assert document not in ask(server, "/v1/documents?query=wind_").json["data"]
     page = ask(server, "/v1/documents?limit=1").json

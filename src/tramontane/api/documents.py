@@ -31,8 +31,14 @@ _RAW_BODY = {
 
 @router.post(UPLOAD_PATH, openapi_extra=_RAW_BODY)
 async def add_document(request: Request, name: Name) -> DocumentHead:
-    """Keep the text of a file: PDF, DOCX, HTML, Markdown or plain text. The file itself is not kept."""
+    """Keep the text of a file: PDF, DOCX, ODT, HTML, Markdown, CSV or plain text. The file itself is not kept.
+
+    A file that was kept before under the same name is the document that it made then.
+    """
     content = await request.body()
+    async with platform_of(request).database.read() as session:
+        if (known := await documents.same_document(session, owner_of(request), name, content)) is not None:
+            return document_head(known)
     extracted = await extract(name, content)
     spans = await asyncio.to_thread(cut, extracted.text)  # seconds, for the longest
     async with platform_of(request).database.write() as session:

@@ -28,12 +28,19 @@ MOST_CHARACTERS = 20_000_000
 """Of the documents of one conversation together: each of its answers reads them all."""
 
 
+async def same_document(session: AsyncSession, owner: Owner, name: str, content: bytes) -> StoredDocument | None:
+    """The document that was made of this very file under this name, without its text."""
+    digest = await asyncio.to_thread(hashlib.sha256, content)  # others' answers go on
+    is_same = (StoredDocument.name == name, StoredDocument.digest == digest.hexdigest())
+    return await session.scalar(select(StoredDocument).where(owner.owns(StoredDocument), *is_same).limit(1))
+
+
 async def add_document(
     session: AsyncSession, owner: Owner, name: str, content: bytes, extracted: Extracted, spans: Sequence[Span]
 ) -> StoredDocument:
     """Keeps the text of a file with its passages, which are `passages.cut`'s; of the file itself its digest."""
     text = storable(extracted.text)
-    digest = await asyncio.to_thread(hashlib.sha256, content)  # others' answers go on
+    digest = await asyncio.to_thread(hashlib.sha256, content)
     document = StoredDocument(
         workspace_id=owner.workspace_id,
         user_id=owner.user_id,

@@ -335,7 +335,9 @@ export interface paths {
         put?: never;
         /**
          * Add Document
-         * @description Keep the text of a file: PDF, DOCX, HTML, Markdown or plain text. The file itself is not kept.
+         * @description Keep the text of a file: PDF, DOCX, ODT, HTML, Markdown, CSV or plain text. The file itself is not kept.
+         *
+         *     A file that was kept before under the same name is the document that it made then.
          */
         post: operations["add_document"];
         delete?: never;
