@@ -11,6 +11,7 @@ from typing import Any
 
 from tramontane.conversations import passages
 from tramontane.conversations.choosing import Chosen, as_spans, choose_passages, choose_sentence
+from tramontane.conversations.errors import NoRoomError
 from tramontane.conversations.material import Material
 from tramontane.conversations.passages import Piece
 from tramontane.conversations.stop_words import language_of
@@ -77,7 +78,12 @@ async def prepare(gateway: Gateway, exchange: Exchange, model: str, material: Ma
     best: Prepared | None = None
     for _ in range(_TRIES):
         # In a thread: of large libraries it takes a while, and others' answers go on.
-        prepared = await asyncio.to_thread(_compose, material, characters, most, begun, card.focus)
+        try:
+            prepared = await asyncio.to_thread(_compose, material, characters, most, begun, card.focus)
+        except NoRoomError:
+            if best is None:
+                raise
+            break  # with a little less there was no room for a passage: what did fit is the most
         used = len(await gateway.tokenize(model, prepared.chat, exchange))
         if used <= room:
             best = prepared
