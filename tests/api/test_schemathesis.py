@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import not_a_server_error
+from schemathesis.config import SchemathesisConfig
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_headers_conformance,
@@ -51,7 +52,7 @@ def test_the_server_describes_itself_as_this_test_reads_it(server: LiveServer) -
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=" ".join)
 def test_every_answer_is_as_described(server: LiveServer, operation: tuple[str, str]) -> None:
-    exercise(server, operation, max_examples=60 if operation != ("POST", "/v1/documents") else 20)
+    exercise(server, operation, max_examples=40 if operation != ("POST", "/v1/documents") else 20)
 
 
 @pytest.mark.heavy
@@ -61,11 +62,14 @@ def test_every_answer_is_as_described_over_many_examples(server: LiveServer, ope
     exercise(server, operation, max_examples=500)
 
 
+WHOLE_STREAMS = SchemathesisConfig.from_dict({"max-stream-events": 100_000})  # else it hangs up after some events
+
+
 def exercise(server: LiveServer, operation: tuple[str, str], max_examples: int) -> None:
     """Asks what the description allows, and as often what it does not."""
     method, path = operation
     ids = own_things(server) if "{" in path and method != "DELETE" else {}
-    described = schemathesis.openapi.from_dict(DESCRIPTION)[path][method]
+    described = schemathesis.openapi.from_dict(DESCRIPTION, config=WHOLE_STREAMS)[path][method]
     cases = described.as_strategy(GenerationMode.POSITIVE)
     has_body = "requestBody" in DESCRIPTION["paths"][path][method.lower()]
     if has_body:

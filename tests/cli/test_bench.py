@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from tramontane.cli.main import cli
 
 
-@pytest.mark.parametrize("quantization", ["none", "int8"])
+@pytest.mark.parametrize("quantization", ["none", pytest.param("int8", marks=pytest.mark.heavy)])
 def test_measures_everything_on_a_small_shape(quantization: str) -> None:
     arguments = ["bench", "engine", "--shape", "tiny-15m", "--layers", "1", "--long-prompt", "600", "--json"]
     result = CliRunner().invoke(cli, [*arguments, "--quantization", quantization], catch_exceptions=False)

@@ -61,6 +61,7 @@ def test_ctrl_c_leaves_a_checkpoint_and_says_how_to_go_on(recipe: Path, tmp_path
     assert json.loads((kept / "state.json").read_text())["step"] > 0
 
 
+@pytest.mark.heavy
 def test_slices_by_time_go_on(recipe: Path, tmp_path: Path) -> None:
     out = str(tmp_path / "run")
     for _ in range(2):

@@ -112,6 +112,7 @@ def test_a_disk_that_fills_up(recipe: Path) -> None:
     assert (recipe.parent / "run" / "model" / "config.json").exists()
 
 
+@pytest.mark.heavy
 def test_ctrl_c_before_the_first_step_and_after_some(recipe: Path) -> None:
     """Whenever it comes, the sentence names the command, which goes on from a whole checkpoint."""
     recipe.write_text(RECIPE.replace("tokens = 4000", "tokens = 40_000"))

@@ -149,7 +149,7 @@ def test_documents_without_room_are_named_or_refused(gateway: Gateway) -> None:
         prepared(gateway, material([], WORDS * 110, texts=texts))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 600), st.integers(0, 3000)), max_size=12),
     st.lists(st.integers(1, 20_000), max_size=5),

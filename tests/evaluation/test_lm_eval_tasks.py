@@ -347,6 +347,7 @@ def test_what_cannot_be_run_is_one_sentence(
         raise TramontaneError(said)
 
 
+@pytest.mark.heavy
 def test_the_tasks_that_come_with_lm_eval_are_known(checkpoint: Path) -> None:
     said = refusal(checkpoint, "--tasks", "arc_eazy")
     assert said.startswith("lm-eval knows no task 'arc_eazy'; the nearest are ")

@@ -36,7 +36,7 @@ def test_three_documents_are_attached_and_a_citation_opens_one(
 
 
 def test_a_pdf_is_read_and_only_passages_of_a_long_one_are_given(window: Window) -> None:
-    filler = "The weather was noted each day by the keeper of the light, and nothing else happened. " * 400
+    filler = "The weather was noted each day by the keeper of the light, and nothing else happened. " * 150
     long = text_file("diary.txt", f"{filler}\n\nThe captain's parrot is called Alizarin.\n\n{filler}")
     short = {"name": "notice.pdf", "mimeType": "application/pdf", "buffer": pdf(lines("The harbour opens at seven."))}
     window.open()
