@@ -52,7 +52,7 @@ def test_the_server_describes_itself_as_this_test_reads_it(server: LiveServer) -
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=" ".join)
 def test_every_answer_is_as_described(server: LiveServer, operation: tuple[str, str]) -> None:
-    exercise(server, operation, max_examples=40 if operation != ("POST", "/v1/documents") else 20)
+    exercise(server, operation, max_examples=60 if operation != ("POST", "/v1/documents") else 20)
 
 
 @pytest.mark.heavy
