@@ -181,8 +181,8 @@ def test_settings_hold_and_a_preset_is_kept_and_taken(window: Window) -> None:
 def test_an_answer_goes_on_while_the_page_is_loaded_anew(window: Window) -> None:
     window.open()
     talk(window)
-    window.until("() => document.querySelector('article.answer .markdown')?.textContent.length > 20")
     words = "document.querySelector('article.answer .markdown')?.textContent.match(/\\p{L}{3,}/gu)"
+    window.until(f"() => {words}?.length > 2")  # so that the first two are whole
     before = window.page.evaluate(f"() => {words}.slice(0, 2)")
     window.page.reload()
     window.page.locator("article.answer[data-state=writing]").wait_for()
