@@ -12,6 +12,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tests.accounts.counting import Reads
+from tests.accounts.making import key_of, organisation_of
 from tests.storage.places import Place
 from tramontane.accounts import authenticator as module
 from tramontane.accounts.authenticator import Authenticator
@@ -19,9 +20,10 @@ from tramontane.accounts.first_start import prepare_accounts
 from tramontane.accounts.keys import create_key, revoke_key
 from tramontane.accounts.owners import first_owner
 from tramontane.accounts.principal import Principal
+from tramontane.accounts.sessions import open_session
 from tramontane.accounts.sign_in import redeem_link
 from tramontane.accounts.tables import ApiKey, BrowserSession, Membership, Workspace
-from tramontane.storage.base import now
+from tramontane.storage.base import new_id, now
 from tramontane.storage.database import Database
 
 
@@ -108,6 +110,63 @@ def test_what_is_forgotten_is_refused_at_once(place: Place, clock: Clock) -> Non
     place.run(scenario)
 
 
+def test_a_whole_user_workspace_or_organisation_is_forgotten(place: Place, clock: Clock) -> None:
+    async def scenario(db: Database) -> None:
+        made = await organisation_of(db, "wind.example", "owner", "developer")
+        other = await organisation_of(db, "other.example", "owner")
+        key, colleagues = await key_of(db, made, "owner"), await key_of(db, made, "developer")
+        neighbours, authenticator = await key_of(db, other, "owner"), Authenticator(db)
+        for changed, forgotten in (
+            (made.users["owner"], {key}),
+            (made.workspace_id, {key, colleagues}),
+            (made.id, {key, colleagues}),
+            (new_id(), set()),
+        ):
+            for each in (key, colleagues, neighbours):
+                await known(authenticator, each)
+            authenticator.forget(changed)
+            reads = Reads(db)
+            for each in (key, colleagues, neighbours):
+                before = reads.count
+                await known(authenticator, each)
+                assert (reads.count > before) is (each in forgotten)
+
+    place.run(scenario)
+
+
+def test_a_credential_rests_while_its_workspace_is_archived(place: Place, clock: Clock) -> None:
+    async def scenario(db: Database) -> None:
+        made, authenticator = await organisation_of(db, "wind.example", "owner"), Authenticator(db)
+        key, archived = await key_of(db, made, "owner"), update(Workspace).where(Workspace.id == made.workspace_id)
+        async with db.write() as session:
+            opened = await open_session(session, made.users["owner"], by="test", address="")
+        assert opened is not None
+        for moment, alive in ((now(), False), (None, True)):
+            async with db.write() as session:
+                await session.execute(archived.values(archived_at=moment))
+            authenticator.forget(made.workspace_id)
+            assert (await authenticator.by_key(key) is not None) is alive
+            assert (await authenticator.by_session(opened.token.reveal()) is not None) is alive
+
+    place.run(scenario)
+
+
+def test_a_principal_knows_what_its_key_and_its_workspace_allow(place: Place) -> None:
+    async def scenario(db: Database) -> None:
+        made = await organisation_of(db, "wind.example", "owner")
+        policy = {"regions": ["EU"]}
+        async with db.write() as session:
+            await session.execute(update(Workspace).where(Workspace.id == made.workspace_id).values(policy=policy))
+        plain = await known(Authenticator(db), await key_of(db, made, "owner"))
+        assert (plain.scopes, plain.models, plain.policy, plain.is_operator) == (None, None, policy, False)
+        scopes, models = ["inference", "read"], ["small"]
+        narrow = await known(Authenticator(db), await key_of(db, made, "owner", scopes=scopes, models=models))
+        assert (narrow.scopes, narrow.models) == ({"inference", "read"}, {"small"})
+        assert (await known(Authenticator(db), await new_key(db))).is_operator
+
+    place.run(scenario)
+
+
 def test_an_answer_under_way_does_not_outlive_forget(place: Place, clock: Clock) -> None:
     """Looked up before the revocation, answered after `forget`: it must not be remembered."""
 
@@ -174,8 +233,9 @@ def test_bad_keys_fill_no_memory_and_drive_nobody_out(
 def test_a_session_is_no_key_and_a_key_no_session(place: Place) -> None:
     async def scenario(db: Database) -> None:
         authenticator, key = Authenticator(db), await new_key(db)
-        token = await redeem_link(db, (await prepare_accounts(db, None)).link.reveal())
-        assert token is not None
+        opened = await redeem_link(db, (await prepare_accounts(db, None)).link.reveal())
+        assert opened is not None
+        token = opened.token
         for _ in range(2):  # also where the right answer is remembered
             assert await authenticator.by_key(token.reveal()) is None
             assert await authenticator.by_session(key) is None
@@ -223,8 +283,9 @@ def test_the_last_use_is_written_once_a_minute_and_not_by_the_request(place: Pla
 
 def test_a_sessions_use_is_written_too(place: Place) -> None:
     async def scenario(db: Database) -> None:
-        token = await redeem_link(db, (await prepare_accounts(db, None)).link.reveal())
-        assert token is not None
+        opened = await redeem_link(db, (await prepare_accounts(db, None)).link.reveal())
+        assert opened is not None
+        token = opened.token
         authenticator = Authenticator(db)
         await authenticator.by_session(token.reveal())
         await authenticator.close()

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import select
 
+from tests.accounts.making import Made, organisation_of
 from tests.storage.places import Place
 from tramontane.accounts.authenticator import Authenticator
 from tramontane.accounts.errors import AccountError
 from tramontane.accounts.first_start import prepare_accounts
-from tramontane.accounts.keys import create_key, register_key, revoke_key
+from tramontane.accounts.keys import (
+    create_key,
+    find_key,
+    list_keys,
+    make_key,
+    register_key,
+    revoke_key,
+    rotate_key,
+)
 from tramontane.accounts.secrets import Secret
 from tramontane.accounts.tables import ApiKey, Organisation, Workspace
+from tramontane.errors import ConflictError
+from tramontane.storage.base import now
 from tramontane.storage.database import Database
 
 CHOSEN = Secret("a-key-that-I-chose")
@@ -84,6 +96,30 @@ def test_a_key_registered_many_times_at_once_is_one_key(place: Place) -> None:
         async with db.read() as session:
             names = (await session.scalars(select(ApiKey.name))).all()
         assert sorted(names) == ["First key", "TRAMONTANE_API_KEY"]
+
+    place.run(scenario)
+
+
+def test_of_many_who_rotate_a_key_at_once_one_gets_a_successor(place: Place) -> None:
+    async def rotate(db: Database, made: Made, key_id: str) -> None:
+        async with db.write() as session:
+            view = await find_key(session, made.id, None, key_id)
+            await rotate_key(session, view, timedelta(hours=1))
+
+    async def scenario(db: Database) -> None:
+        made, other = await organisation_of(db, "wind.example", "owner"), place.open()
+        async with db.write() as session:
+            key, _ = await make_key(session, made.workspace_id, made.users["owner"], "old")
+        tries = (rotate(each, made, key.id) for each in (db, other) for _ in range(4))
+        ended = await asyncio.gather(*tries, return_exceptions=True)
+        await other.close()
+        assert len([each for each in ended if each is None]) == 1
+        assert len([each for each in ended if isinstance(each, ConflictError)]) == 7
+        async with db.read() as session:
+            new, old = [view.key for view in await list_keys(session, made.id)]
+        assert (new.rotated_from, new.expires_at) == (old.id, None)
+        assert old.expires_at is not None
+        assert old.expires_at - now() <= timedelta(hours=1)
 
     place.run(scenario)
 

@@ -276,7 +276,7 @@ def test_who_waits_in_the_queue_and_hangs_up_gives_its_place_back(provider: Loca
 async def accepted(gateway: Gateway, name: str, tokens: int = 8, n: int = 1) -> Any:
     asked = Sampling(max_tokens=tokens, min_tokens=tokens, n=n)
     generation = Generation(name, Chat([{"role": "user", "content": name}]), asked)
-    return await gateway.generate("small", generation, Exchange(name))
+    return await gateway.generate(None, "small", generation, Exchange(name))
 
 
 async def refused(gateway: Gateway, name: str) -> None:

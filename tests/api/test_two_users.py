@@ -1,6 +1,7 @@
 """Nobody reaches what is another user's: not from another workspace, and not from the same one.
 
 Every route that takes an id of something that a user owns stands in `REQUESTS`; a new one that does not fails a test.
+What organisations own is tried in `test_two_organisations`.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import pytest
 
 from tests.api.conversing import CONVERSATIONS, Talk, begin, keys_of_others, upload
 from tests.api.live import LiveServer, serve, write_tekken_model
+from tests.api.people import filled
 from tests.api.talking import Reply, ask
 from tests.api.test_authentication import all_routes, session_of, sign_in, with_cookie
+from tests.api.test_two_organisations import OPERATOR, ORGANISATION, SHARED
 from tramontane.api.app import OPEN_ROUTES
 from tramontane.storage.base import new_id
 
@@ -81,17 +84,6 @@ def owned(live: LiveServer) -> dict[str, str]:
     }
 
 
-def filled(body: Any, ids: dict[str, str]) -> Any:
-    match body:
-        case str():
-            return body.format_map(ids)
-        case dict():
-            return {name: filled(value, ids) for name, value in body.items()}
-        case list():
-            return [filled(value, ids) for value in body]
-    return body
-
-
 def state(live: LiveServer, owned: dict[str, str]) -> list[Any]:
     """All that the owner has, as the owner sees it."""
     talk = Talk(live, owned["conversation_id"], "")
@@ -101,7 +93,8 @@ def state(live: LiveServer, owned: dict[str, str]) -> list[Any]:
 
 def test_every_route_with_an_id_is_tried() -> None:
     routes = {(method, route.path) for route in all_routes() for method in route.methods if "{" in route.path}
-    assert {(method, path) for method, path in routes if path not in OPEN_ROUTES | NOT_OWNED} == set(REQUESTS)
+    owned = {(method, path) for method, path in routes if path not in OPEN_ROUTES | NOT_OWNED | SHARED}
+    assert owned == {*REQUESTS, *ORGANISATION, *OPERATOR}
 
 
 @pytest.mark.parametrize("who", WHO)

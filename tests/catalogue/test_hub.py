@@ -35,6 +35,9 @@ class Progress:
     def say(self, sentence: str) -> None:
         self.sentences.append(sentence)
 
+    def expect(self, total: int) -> None:
+        self.expected = total
+
     def update(self, path: str, total: int, done: int) -> None:
         self.updates.append((path, total, done))
 
@@ -68,6 +71,7 @@ def test_a_pulled_model_opens(fake_hub: FakeHub, repository: Repository, store: 
     assert (model.licence, model.revision) == ("apache-2.0", repository.commit)
     assert store.list() == [model]
     total = sum(map(len, repository.files.values()))
+    assert progress.expected == total
     assert progress.sentences == [f"{NAME} at commit aaaaaaaaaaaa: licence apache-2.0; 5 files, {total / 1e9:.2f} GB."]
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tramontane.catalogue.references import parse_reference
+from tramontane.catalogue.references import named, parse_published, parse_reference
 from tramontane.errors import TramontaneError
 
 REPOSITORY = "mistralai/Mistral-7B-Instruct-v0.3"
@@ -84,6 +84,21 @@ def test_random_weights_of_a_shape(tmp_path: Path) -> None:
         reference.require_folder()
     with pytest.raises(TramontaneError, match="no model is called 'tiny'"):
         parse_reference("random:tiny", tmp_path)
+
+
+def test_who_may_not_look_around_names_no_folder(tmp_path: Path) -> None:
+    folder = checkpoint(tmp_path / "my-model")
+    checkpoint(Path("winds/Mistral-1M"))
+    for text in (str(folder), f"x={folder}", "../my-model", ".", "~", "", "random:tiny-15m/../x"):
+        with pytest.raises(TramontaneError):
+            parse_published(text, tmp_path)
+    assert parse_published("winds/Mistral-1M", tmp_path).kind == "hub"  # whatever lies in the server's folder
+    assert parse_published("random:tiny-15m", tmp_path).kind == "random"
+    assert parse_published("brise", tmp_path).require_folder()
+    renamed = named(parse_published("open-mistral-7b", tmp_path), "winds/seven")
+    assert (renamed.name, renamed.repository) == ("winds/seven", REPOSITORY)
+    with pytest.raises(TramontaneError, match="letters"):
+        named(renamed, "a b")
 
 
 def test_an_unknown_word_gets_the_nearest_names(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tramontane.catalogue.running import announce, running_servers
+from tramontane.catalogue.running import announce, is_served, running_servers
 
 SERVE = """
 import sys, pathlib
@@ -28,6 +28,17 @@ def test_a_server_is_seen_while_it_runs(tmp_path: Path) -> None:
         assert path.parent.stat().st_mode & 0o777 == 0o700
     assert running_servers(tmp_path) == []
     assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_a_server_tells_of_models_that_come_and_go(tmp_path: Path) -> None:
+    with announce(tmp_path, "http://127.0.0.1:8000", ["first"]) as announcement:
+        announcement.update(["first", "second"], [tmp_path / "second"])
+        (server,) = running_servers(tmp_path)
+        assert server.models == ("first", "second")
+        assert is_served(tmp_path, tmp_path / "second")
+        announcement.update(["first"], [])
+        assert not is_served(tmp_path, tmp_path / "second")
+    assert running_servers(tmp_path) == []
 
 
 def test_a_killed_server_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -9,23 +9,34 @@ import asyncio
 import json
 import math
 import os
+import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+import urllib.request
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from tests.storage.postgres import postgres_server
+from tramontane.cli.bench_books import Books, Kind, check
+from tramontane.cli.bench_child import _prepare
 from tramontane.cli.bench_client import Client, post
-from tramontane.cli.bench_load import _Counts, _EventCounter, closed_loop, open_loop, percentile
+from tramontane.cli.bench_load import Counts, EventCounter, closed_loop, open_loop, percentile
+from tramontane.cli.bench_mock import AT_ONCE, SLOW, STREAMS
 from tramontane.cli.bench_process import ServerProcess
+from tramontane.cli.bench_soak import Memory
 from tramontane.cli.main import cli
 from tramontane.errors import TramontaneError
+from tramontane.storage.database import Database
 
 _TINY = ["--seconds", "0.5", "--rate", "40", "--shape", "tiny-15m", "--layers", "1", "--quantization", "none"]
 _FEW = ["--streams", "3", "--prompt", "8", "--tokens", "24", "--rounds", "1"]
@@ -41,7 +52,8 @@ def printed() -> str:
 def test_all_figures_are_finite_and_positive(printed: str) -> None:
     figures = json.loads(printed.splitlines()[-1])
     numbers = dict(_numbers(figures))
-    signed = {path for path in numbers if "lower_p" in path}  # the mock is charged for more than the client waited
+    # The mock is charged for more than the client waited; and of a ledger some numbers have to be 0.
+    signed = {path for path in numbers if "lower_p" in path or ".ledger." in path}
     assert all(math.isfinite(value) for value in numbers.values())
     assert all(value > 0 for path, value in numbers.items() if path not in signed), numbers
     assert figures["http"]["added"]["requests"] == 20
@@ -52,16 +64,76 @@ def test_all_figures_are_finite_and_positive(printed: str) -> None:
     assert len(figures["engine"]["straight"]["rounds"]) == 2
 
 
+def test_every_answer_has_its_price(printed: str) -> None:
+    """In nano-euros: 200 prompt tokens at 0.20 € a million, 64 or 256 of output at 0.60 €."""
+    http = json.loads(printed.splitlines()[-1])["http"]
+    numbers = {model: number for model, outcome, number in http["ledger"]["rows"] if outcome == "done"}
+    assert numbers.keys() == {SLOW, AT_ONCE, STREAMS}
+    assert numbers[SLOW] == 40  # half a second, and as long to warm up
+    whole, streamed = 200 * 200 + 64 * 600, 200 * 200 + 256 * 600
+    expected = (numbers[SLOW] + numbers[AT_ONCE]) * whole + numbers[STREAMS] * streamed
+    assert http["ledger"]["charged"] == expected
+    assert json.loads(printed.splitlines()[-1])["engine"]["ledger"]["rows"] == [["bench", "done", 6]]
+
+
 def test_the_table_names_what_the_bars_are_held_against(printed: str) -> None:
     for words in ("added at 40 requests/s", "99th percentile", "for a core's time", "all streams running", "≥ 95%"):
         assert words in printed
 
 
 def test_a_part_or_shape_that_is_not_known_is_refused() -> None:
-    for arguments in (["--part", "all"], ["--shape", "mistral-9000"]):
+    for arguments in (["--part", "all"], ["--shape", "mistral-9000"], ["--database-url", "postgresql:///one-for-two"]):
         result = CliRunner().invoke(cli, ["bench", "server", *arguments])
         assert isinstance(result.exception, TramontaneError)
         assert "http" in str(result.exception) or "mistral-7b" in str(result.exception)
+
+
+def test_a_database_that_is_somebodys_is_left_as_it_is(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "tramontane.db")
+    connection.execute("CREATE TABLE mine (id INTEGER)")
+
+    async def prepare() -> None:
+        database = Database.open(None, tmp_path)
+        try:
+            await _prepare(database, ["bench"])
+        finally:
+            await database.close()
+
+    with pytest.raises(TramontaneError, match="not empty"):
+        asyncio.run(prepare())
+    assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("mine",)]
+    connection.close()
+
+
+def test_a_short_soak_counts_who_stays_and_who_leaves() -> None:
+    """On PostgreSQL: the other figures here are of SQLite."""
+    arguments = ["--soak", "0.05", "--rate", "40", "--json", "--database-url", postgres_server().new_database()]
+    result = CliRunner().invoke(cli, ["bench", "server", *arguments], catch_exceptions=False)
+    soak = json.loads(result.stdout)["soak"]
+    assert soak["database"] == "postgresql"
+    _check_soak(soak)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_a_soak_of_a_minute_loses_nothing(database: str) -> None:
+    url = [] if database == "sqlite" else ["--database-url", postgres_server().new_database()]
+    result = CliRunner().invoke(
+        cli, ["bench", "server", "--soak", "1", "--rate", "80", "--json", *url], catch_exceptions=False
+    )
+    soak = json.loads(result.stdout)["soak"]
+    assert soak["database"] == database
+    _check_soak(soak)
+
+
+def _check_soak(soak: dict[str, Any]) -> None:
+    assert soak["errors"] == 0, soak["error_messages"]
+    sent, rows = soak["requests"], Counter[str]()
+    for _, outcome, number in soak["ledger"]["rows"]:
+        rows[outcome] += number
+    assert rows["done"] == sent["whole answers"] + sent["streams"] > 0
+    assert 0 < sent["left amid a stream"] <= rows["hung_up"]
+    assert 0 < soak["memory"]["start"] <= soak["memory"]["highest"]
 
 
 def test_nothing_is_left_after_ctrl_c(tmp_path: Path) -> None:
@@ -94,7 +166,9 @@ def test_the_server_ends_with_the_process_that_measures() -> None:
         pid = server.pid
         assert _runs(pid)
         assert server.cpu_seconds() > 0
+        assert server.memory() > 2**20
         asyncio.run(_refused(server.port))
+        _assert_limits_are_on(server)
     assert not _runs(pid)
 
 
@@ -103,6 +177,17 @@ async def _refused(port: int) -> None:
     with pytest.raises(TramontaneError, match="401"):
         await client.send(post("/v1/chat/completions", "wrong", {}), lambda part: None)
     client.close()
+
+
+def _assert_limits_are_on(server: ServerProcess) -> None:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{server.port}/v1/chat/completions",
+        json.dumps({"model": AT_ONCE, "messages": [{"role": "user", "content": "Hello"}]}).encode(),
+        {"Authorization": f"Bearer {server.key}"},
+    )
+    with urllib.request.urlopen(request) as response:
+        names = {name.lower() for name in response.headers}
+    assert names >= {f"x-ratelimit-remaining-{of}" for of in ("req-second", "tokens-minute", "tokens-month")}
 
 
 def test_a_server_that_dies_is_reported_with_its_log() -> None:
@@ -123,6 +208,7 @@ def test_a_stall_is_charged_to_all_who_were_due_meanwhile() -> None:
         async with _server(stall_at=15, stall=0.4) as port:
             load = await open_loop(port, b"GET / HTTP/1.1\r\n\r\n", 50, 1.0, 0.1, lambda: 0.0)
         assert len(load.requests) == load.window.requests == 50
+        assert load.window.answered == 55  # with those of the warm-up
         return [request.seen for request in load.requests]
 
     seen = asyncio.run(measure())
@@ -132,11 +218,13 @@ def test_a_stall_is_charged_to_all_who_were_due_meanwhile() -> None:
 
 def test_a_closed_loop_counts_answers_and_events() -> None:
     async def measure() -> None:
-        async with _server() as port:
+        served = Counts()
+        async with _server(served=served) as port:
             window = await closed_loop(port, b"GET / HTTP/1.1\r\n\r\n", 4, 0.3, 0.1, lambda: 0.0)
         assert window.requests > 10
         assert abs(window.events - 2 * window.requests) <= 8
         assert 0 < window.own_share < 1.5
+        assert window.answered == served.requests > window.requests
 
     asyncio.run(measure())
 
@@ -154,11 +242,24 @@ def test_a_server_that_hangs_up_ends_the_measurement() -> None:
 def test_events_are_counted_wherever_they_are_cut(cut: int) -> None:
     stream = b"data: 1\n\ndata: 2\n\n"
     for parts in ([stream[:cut], stream[cut:]], [stream[i : i + cut] for i in range(0, len(stream), cut)]):
-        counts = _Counts()
-        counter = _EventCounter(counts)
+        counts = Counts()
+        counter = EventCounter(counts)
         for part in parts:
             counter(part)
         assert counts.events == 2
+
+
+@pytest.mark.parametrize(("enough", "seconds"), [(True, 30.0), (False, 0.05)])
+def test_who_leaves_leaves_nothing_open(enough: bool, seconds: float) -> None:
+    async def measure() -> None:
+        async with _server(stall_at=1 if not enough else -1, stall=0.5) as port:
+            client = Client(port)
+            for _ in range(2):  # each with a connection of its own
+                assert await client.leave(b"GET / HTTP/1.1\r\n\r\n", lambda part: True, seconds) is enough
+            assert not client._all
+            assert not client._idle
+
+    asyncio.run(measure())
 
 
 def test_percentiles_are_values_that_were_seen() -> None:
@@ -168,21 +269,87 @@ def test_percentiles_are_values_that_were_seen() -> None:
     assert percentile([7.0], 0.99) == 7
 
 
+# ── what the figures mean ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+_RIGHT = Books(
+    rows=[(SLOW, "done", 3), (STREAMS, "done", 1)],
+    unpaid=0,
+    holds=0,
+    reserved=0,
+    used=400,
+    used_by_days=400,
+    spent_by_months=400,
+    charged=400,
+    drawn=400,
+    imbalance=0,
+)
+_EXPECTED: dict[Kind, tuple[int, int]] = {(SLOW, "done"): (3, 3), (STREAMS, "done"): (1, 2)}
+
+
+def test_books_that_are_right_pass() -> None:
+    assert check(json.loads(json.dumps(asdict(_RIGHT))), _EXPECTED) == _RIGHT
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"rows": [(SLOW, "done", 2), (STREAMS, "done", 1)]}, "2 usage rows of mock-slow with the outcome done, not 3"),
+        ({"rows": [(SLOW, "done", 3)]}, "0 usage rows of mock-streams with the outcome done, not 1 to 2"),
+        ({"rows": [*_RIGHT.rows, (SLOW, "failed", 1)]}, "1 usage rows of mock-slow with the outcome failed, not 0"),
+        ({"unpaid": 1}, "1 answers that cost nothing"),
+        ({"holds": 2}, "2 holds left over"),
+        ({"reserved": 5}, "5 still reserved"),
+        ({"charged": 399}, "399 nano-euros by the postings, and 400 by the usage rows"),
+        ({"used": 401}, "by the days"),
+        ({"spent_by_months": 500}, "500 nano-euros by the months"),
+        ({"drawn": 0}, "0 nano-euros by the lots"),
+        ({"imbalance": -1}, "-1 nano-euros by which the postings miss zero"),
+    ],
+)
+def test_books_that_are_wrong_are_told(changed: dict[str, Any], said: str) -> None:
+    with pytest.raises(TramontaneError, match=said):
+        check(asdict(replace(_RIGHT, **changed)), _EXPECTED)
+
+
+@pytest.mark.parametrize(
+    ("growth", "seconds", "verdict"),
+    [
+        (0.0, 3600, "does not grow"),
+        (-3.0, 3600, "does not grow"),
+        (20.0, 3600, "Memory grows"),
+        (5.0, 3600, "cannot be told"),  # the bar itself
+        (20.0, 300, "cannot be told"),  # too early, however clear it seems
+    ],
+)
+def test_the_verdict_on_memory_is_as_sure_as_the_readings(growth: float, seconds: int, verdict: str) -> None:
+    """MiB an hour, among readings that wander by a MiB for half a minute at a time."""
+    generator, wandering, readings = random.Random(1), 0.0, []
+    for second in range(seconds):
+        wandering += generator.gauss(0, 0.1) - wandering / 30
+        readings.append((float(second), (380 + growth * second / 3600 + wandering) * 2**20))
+    memory = Memory.of(readings)
+    assert memory.verdict(5.0).startswith(("Memory", "Whether"))
+    assert verdict in memory.verdict(5.0), memory
+    assert abs(memory.slope - growth) < 2 * memory.margin
+
+
 # ── helpers ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @asynccontextmanager
-async def _server(stall_at: int = -1, stall: float = 0.0, hang_up: bool = False) -> AsyncIterator[int]:
+async def _server(
+    stall_at: int = -1, stall: float = 0.0, hang_up: bool = False, served: Counts | None = None
+) -> AsyncIterator[int]:
     """Answers each request with two events, in chunks; at one of them it stands still, as a blocked loop does."""
-    served = 0
+    served = served or Counts()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal served
         try:
             while not hang_up:
                 await reader.readuntil(b"\r\n\r\n")
-                served += 1
-                if served == stall_at:
+                served.requests += 1
+                if served.requests == stall_at:
                     stalled.clear()
                     asyncio.get_running_loop().call_later(stall, stalled.set)
                 await stalled.wait()

@@ -7,17 +7,24 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 from typer.testing import CliRunner
 
 from tests.catalogue.fake_hub import FakeHub, Repository, release, running_hub
+from tests.storage.places import Place
+from tramontane.catalogue import hub as catalogue_hub
 from tramontane.catalogue.store import ModelStore
+from tramontane.catalogue.tables import LicenceAcceptance
 from tramontane.cli.main import cli
 from tramontane.errors import TramontaneError
+from tramontane.storage.database import Database
 
 NAME = "winds/Tramontane-8M"
+LICENSED = "mistralai/Codestral-22B-v0.1"
 WEIGHTS = "consolidated.safetensors"
 
 
@@ -97,6 +104,29 @@ def test_an_error_is_one_sentence(hub: FakeHub, home: Path) -> None:
     assert (pulling.returncode, output) == (1, "")
     assert said.strip().startswith(f"Error: {hub.url} has no repository winds/unknown")
     assert "Traceback" not in said
+
+
+def test_a_licence_is_accepted_before_the_first_byte(hub: FakeHub, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def command(*options: str) -> str:
+        return CliRunner().invoke(cli, ["pull", "codestral-22b", *options], catch_exceptions=False).stdout
+
+    hub.repositories[LICENSED] = hub.repositories[NAME]
+    monkeypatch.setattr(catalogue_hub, "pull", partial(catalogue_hub.pull, endpoint=hub.url))
+    monkeypatch.setenv("NO_PROXY", "*")
+    with pytest.raises(TramontaneError, match=r"MNPL-0.1 \(for research and tests only.*Give --accept-licence"):
+        command()
+    assert hub.paths == []
+    assert f"{LICENSED} is in" in command("--accept-licence")
+    assert f"{LICENSED} is in" in command()  # it is kept that it was accepted
+    recorded = Place(None, home).run(_acceptances)
+    assert [(row.model, row.licence, row.user_id.endswith("(terminal)")) for row in recorded] == [
+        ("codestral-2405", "MNPL-0.1", True)
+    ]
+
+
+async def _acceptances(db: Database) -> list[LicenceAcceptance]:
+    async with db.read() as session:
+        return list(await session.scalars(select(LicenceAcceptance)))
 
 
 @pytest.mark.parametrize("reference", ["{home}", "random:tiny-15m"])

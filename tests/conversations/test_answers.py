@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from tests.conversations.people import begin, owner_of_all
 from tests.storage.places import Place
+from tramontane.accounts.principal import Principal
 from tramontane.conversations import answers as module
 from tramontane.conversations.answers import Answers
 from tramontane.conversations.asker import Asker
@@ -34,13 +35,13 @@ class Script:
         self.may_end = asyncio.Event()
         self._words = list(words)
 
-    def card(self, model: str) -> ModelCard:
+    def card(self, model: str, principal: Any = None) -> ModelCard:
         can = {"chat": True, "fim": False, "tools": False, "thinking": False}
         facts = {"owned_by": "", "description": "", "quantization": "none", "pooling": "", "tokenizer": ""}
         return ModelCard(model, created=0, max_context=1000, num_parameters=0, **facts, **can)
 
-    async def tokenize(self, *_: Any) -> list[int]:
-        return [1]
+    async def count(self, *_: Any) -> int:
+        return 1
 
     async def generate(self, *_: Any) -> Script:
         return self
@@ -86,7 +87,9 @@ class Scene:
     async def ask(self) -> ConversationMessage:
         self.owner = await owner_of_all(self.db)
         self.conversation = await begin(self.db, self.owner)
-        asker = Asker(self.owner, "salt", "key")
+        who = {"organisation_id": "o", "workspace_id": self.owner.workspace_id, "user_id": self.owner.user_id}
+        key = {"credential_id": "k", "credential_name": "key"}
+        asker = Asker(self.owner, Principal(**who, role="owner", cache_salt="salt", credential="key", **key))
         _, [answer] = await self.answers.ask(asker, self.conversation.id, "Which wind?", None, [])
         return answer
 

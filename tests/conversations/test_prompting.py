@@ -75,8 +75,8 @@ def prepared(gateway: Gateway, given_: Material, begun: str = "") -> tuple[Prepa
     """The prompt, and how many tokens it has."""
 
     async def scenario() -> tuple[Prepared, int]:
-        made = await prepare(gateway, Exchange("x"), "small", given_, begun)
-        return made, len(await gateway.tokenize("small", made.chat, Exchange("x")))
+        made = await prepare(gateway, None, Exchange("x"), "small", given_, begun)
+        return made, len(await gateway.tokenize(None, "small", made.chat, Exchange("x")))
 
     return asyncio.run(scenario())
 

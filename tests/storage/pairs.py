@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from tramontane.storage.base import new_id, now
 from tramontane.storage.database import Database
@@ -33,3 +33,10 @@ async def add_one(db: Database) -> None:
         following = str(int(await session.scalar(text("SELECT name FROM users"))) + 1)
         for table in ("users", "organisations"):
             await session.execute(text(f"UPDATE {table} SET name = :name"), {"name": following})
+
+
+def add_one_in_a_thread(connection: Connection) -> None:
+    """The same for `transact`."""
+    following = str(int(connection.scalar(text("SELECT name FROM users"))) + 1)
+    for table in ("users", "organisations"):
+        connection.execute(text(f"UPDATE {table} SET name = :name"), {"name": following})

@@ -6,13 +6,14 @@ import asyncio
 import os
 import random
 import signal
+import threading
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from tests.storage.pairs import add_one, pairs, write_pair
+from tests.storage.pairs import add_one, add_one_in_a_thread, pairs, write_pair
 from tests.storage.places import Place
 from tests.storage.postgres import postgres_server
 from tests.storage.processes import go, start
@@ -36,6 +37,52 @@ def test_a_write_is_kept_whole_or_not_at_all(place: Place) -> None:
 
     assert place.run(scenario) == [1]
     assert place.run(pairs) == [1]
+
+
+def test_a_transaction_in_a_thread_is_kept_whole_or_not_at_all(place: Place) -> None:
+    def delete_and_fail(connection: Connection) -> None:
+        connection.execute(text("DELETE FROM users"))
+        1 / 0
+
+    def rename(connection: Connection) -> int:
+        for table in ("users", "organisations"):
+            connection.execute(text(f"UPDATE {table} SET name = '2'"))
+        return 7
+
+    async def scenario(db: Database) -> None:
+        await write_pair(db, 1)
+        with pytest.raises(ZeroDivisionError):
+            await db.transact(delete_and_fail)
+        assert await pairs(db) == [1]
+        assert await db.transact(rename) == 7
+        assert await pairs(db) == [2]
+
+    place.run(scenario)
+
+
+def test_a_transaction_in_a_thread_ends_though_nobody_waits_for_it(place: Place) -> None:
+    begun, may_go_on = threading.Event(), threading.Event()
+
+    def rename_slowly(connection: Connection) -> None:
+        begun.set()
+        assert may_go_on.wait(10)
+        for table in ("users", "organisations"):
+            connection.execute(text(f"UPDATE {table} SET name = '2'"))
+
+    async def scenario(db: Database) -> None:
+        await write_pair(db, 1)
+        task = asyncio.create_task(db.transact(rename_slowly))
+        await asyncio.to_thread(begun.wait)
+        task.cancel()
+        others = [asyncio.create_task(write_pair(db, number)) for number in (3, 4)]
+        await asyncio.sleep(0)
+        may_go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.gather(*others)
+        assert await pairs(db) == [2, 3, 4]
+
+    place.run(scenario)
 
 
 def test_a_reader_cannot_write(place: Place) -> None:
@@ -67,7 +114,8 @@ def test_writers_of_one_process_wait_for_each_other(tmp_path: Path, monkeypatch:
 
     async def scenario(db: Database) -> None:
         await write_pair(db, 0)
-        await asyncio.gather(*(add_one(db) for _ in range(60)))
+        in_threads = (db.transact(add_one_in_a_thread) for _ in range(20))
+        await asyncio.gather(*(add_one(db) for _ in range(40)), *in_threads)
         assert await pairs(db) == [60]
 
     Place(None, tmp_path).run(scenario)

@@ -13,6 +13,8 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.exc import DBAPIError
 
+import tramontane.billing.tables
+import tramontane.catalogue.tables
 import tramontane.conversations.tables  # noqa: F401 (these and those of accounts belong to the metadata)
 from tests.storage.pairs import pairs, write_pair
 from tests.storage.places import Place

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,8 @@ def cookies(live: LiveServer, browser: Any) -> list[Any]:
     return sign_in(live, browser)
 
 
-@pytest.fixture
-def open_window(live: LiveServer, browser: Any, cookies: list[Any]) -> Iterator[Callable[..., Window]]:
+@contextmanager
+def opening(live: LiveServer, browser: Any, cookies: list[Any]) -> Iterator[Callable[..., Window]]:
     """Opens windows of any size, language and scheme, and checks each at the end."""
     contexts: list[Any] = []
     windows: list[Window] = []
@@ -99,6 +100,32 @@ def open_window(live: LiveServer, browser: Any, cookies: list[Any]) -> Iterator[
         window.check()
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def open_window(live: LiveServer, browser: Any, cookies: list[Any]) -> Iterator[Callable[..., Window]]:
+    with opening(live, browser, cookies) as open_one:
+        yield open_one
+
+
+@pytest.fixture(scope="session")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """A server whose accounts, models and money the tests of the console may change, with a model of random weights."""
+    home = tmp_path_factory.mktemp("installation")
+    with serve("--model=random:tiny-15m", "--kv-memory=256MiB", home=home) as live:
+        yield live
+
+
+@pytest.fixture(scope="session")
+def owner(installation: LiveServer, browser: Any) -> list[Any]:
+    """The cookies of the installation's first owner."""
+    return sign_in(installation, browser)
+
+
+@pytest.fixture
+def open_console(installation: LiveServer, browser: Any, owner: list[Any]) -> Iterator[Callable[..., Window]]:
+    with opening(installation, browser, owner) as open_one:
+        yield open_one
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
-// From messages/*.json to the types of `m`: which messages there are, and what each has to be given.
+// From messages/*.json and messages/{group}/*.json to the types of `m`: which messages there are, and what each has to be given.
 // Run by Vite, and before checks; fails where a language lacks a message or a place that English has.
-import { readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -45,25 +45,47 @@ export function mistakes(language, messages, source) {
   return found;
 }
 
+/** The messages of the first load, "", and the groups that are loaded with a part of the app: a folder each. */
+export function groups() {
+  const folders = readdirSync(join(ROOT, "messages"), { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  return ["", ...folders.map((folder) => folder.name).sort()];
+}
+
 /**
  * @param {string} language
+ * @param {string} group
  * @returns {Catalogue}
  */
-export function read(language) {
-  return JSON.parse(readFileSync(join(ROOT, "messages", `${language}.json`), "utf-8"));
+export function read(language, group = "") {
+  return JSON.parse(readFileSync(join(ROOT, "messages", group, `${language}.json`), "utf-8"));
+}
+
+/**
+ * What is wrong with a group in any language. All groups are read as one `m`: no key may be in two of them.
+ * @param {string} group
+ */
+export function mistakesOf(group) {
+  const source = read(SOURCE, group);
+  const elsewhere = groups().filter((other) => other !== group).flatMap((other) => Object.keys(read(SOURCE, other)));
+  const twice = Object.keys(source).filter((key) => elsewhere.includes(key)).map((key) => `"${key}" is in another group too`);
+  return [...twice, ...LANGUAGES.flatMap((language) => mistakes(language, read(language, group), source))];
+}
+
+/** @param {string} group */
+function typesOf(group) {
+  const lines = Object.entries(read(SOURCE, group)).map(([key, message]) => {
+    const given = places(message).map((place) => `${place}: ${place === "count" ? "number" : "string | number"}`);
+    const text = typeof message === "string" ? message : message["other"];
+    return `    /** ${String(text).replaceAll("*/", "* /")} */\n    ${key}(${given.length > 0 ? `places: { ${given.join("; ")} }` : ""}): string;`;
+  });
+  return `  "${group || "main"}": {\n${lines.join("\n")}\n  };`;
 }
 
 /** Writes src/i18n/messages.gen.ts, where it would change. */
 export function generate() {
-  const source = read(SOURCE);
-  const wrong = LANGUAGES.flatMap((language) => mistakes(language, read(language), source));
+  const wrong = groups().flatMap((group) => mistakesOf(group).map((mistake) => `${group || "messages"}: ${mistake}`));
   if (wrong.length > 0) throw new Error(`messages:\n  ${wrong.join("\n  ")}`);
-  const lines = Object.entries(source).map(([key, message]) => {
-    const given = places(message).map((place) => `${place}: ${place === "count" ? "number" : "string | number"}`);
-    const text = typeof message === "string" ? message : message["other"];
-    return `  /** ${String(text).replaceAll("*/", "* /")} */\n  ${key}(${given.length > 0 ? `places: { ${given.join("; ")} }` : ""}): string;`;
-  });
-  const made = `// Made by tools/messages.js from messages/*.json.\n\nexport interface Messages {\n${lines.join("\n")}\n}\n`;
+  const made = `// Made by tools/messages.js from messages/.\n\nexport interface Groups {\n${groups().map(typesOf).join("\n")}\n}\n`;
   const path = join(ROOT, "src", "i18n", "messages.gen.ts");
   let before = "";
   try {

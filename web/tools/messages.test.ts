@@ -1,13 +1,15 @@
 import { describe, expect, test } from "vitest";
 
-import { LANGUAGES, mistakes, places, read } from "./messages.js";
+import { groups, LANGUAGES, mistakes, mistakesOf, places, read } from "./messages.js";
 
-test.each(LANGUAGES)("%s has every message, place, and plural form", (language) => {
-  expect(mistakes(language, read(language), read("en"))).toEqual([]);
+const ALL = groups().flatMap((group) => LANGUAGES.map((language): [string, string] => [group, language]));
+
+test.each(groups())("group %j has every message, place, and plural form in each language", (group) => {
+  expect(mistakesOf(group)).toEqual([]);
 });
 
-test.each(LANGUAGES)("%s has no message that is empty or has stray spaces", (language) => {
-  for (const [key, message] of Object.entries(read(language))) {
+test.each(ALL)("group %j in %s has no message that is empty or has stray spaces", (group, language) => {
+  for (const [key, message] of Object.entries(read(language, group))) {
     for (const text of typeof message === "string" ? [message] : Object.values(message)) expect(text.trim() === text && text !== "", key).toBe(true);
   }
 });

@@ -12,18 +12,20 @@ from typing import Any
 from tramontane.api.app import create_routes
 from tramontane.api.openapi import describe
 from tramontane.api.platform import Platform
-from tramontane.gateway.gateway import Gateway
 from tramontane.gateway.metrics import Metrics
 
-# Paths that begin so; the rest of the API is for programs.
-_USED = ("/v1/me", "/v1/conversations", "/v1/shared", "/v1/documents", "/v1/presets", "/v1/models")
+# Paths that begin so are for programs.
+_UNUSED = (
+    *("/v1/chat", "/v1/fim", "/v1/completions", "/v1/embeddings", "/v1/responses"),
+    *("/tokenize", "/detokenize", "/metrics", "/health", "/ready"),
+)
 
 
 def description() -> dict[str, Any]:
     """The part of what GET /openapi.json answers."""
     nobody: Any = None  # routes are described, not called
-    whole = describe(create_routes(Platform(nobody, nobody, Gateway([], Metrics()), Metrics(), nobody)).routes)
-    paths = {path: _successes(methods) for path, methods in whole["paths"].items() if path.startswith(_USED)}
+    whole = describe(create_routes(Platform(nobody, nobody, [], Metrics(), nobody)).routes)
+    paths = {path: _successes(methods) for path, methods in whole["paths"].items() if not path.startswith(_UNUSED)}
     schemas = whole["components"]["schemas"]
     reached = _reached(paths, schemas, set())
     components = {"schemas": {name: schemas[name] for name in schemas if name in reached}}

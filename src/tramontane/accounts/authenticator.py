@@ -13,7 +13,7 @@ from tramontane.accounts.errors import AccountError
 from tramontane.accounts.installation import installation_salt
 from tramontane.accounts.principal import Principal
 from tramontane.accounts.secrets import digest
-from tramontane.accounts.tables import ApiKey, BrowserSession, Membership, Role, Workspace
+from tramontane.accounts.tables import ApiKey, BrowserSession, Membership, Organisation, Role, Workspace
 from tramontane.storage.base import now
 from tramontane.storage.database import Database
 
@@ -37,8 +37,9 @@ class Authenticator:
     """Tells who a key or a browser session belongs to.
 
     Only good credentials are remembered. A bad one costs a look into an index each time, so a guesser fills no memory
-    and drives nobody out of it. A credential ends with its user's membership, and nothing is stored on the way to an
-    answer: the uses are written by `flush`, which the server calls now and then.
+    and drives nobody out of it. A credential ends with its user's membership, and rests while its workspace is
+    archived. Nothing is stored on the way to an answer: the uses are written by `flush`, which the server calls now
+    and then.
     """
 
     def __init__(self, db: Database) -> None:
@@ -56,10 +57,13 @@ class Authenticator:
         """Whose browser session this is; None where it is unknown, expired or revoked."""
         return await self._find("session", token)
 
-    def forget(self, credential_id: str) -> None:
-        """Called after a revocation has committed: from now on this process refuses the credential."""
+    def forget(self, changed_id: str) -> None:
+        """Called after a change has committed: from now on this process knows the credentials as they are then.
+
+        The id is a credential's, or for all of theirs a user's, a workspace's or an organisation's.
+        """
         self._forgotten += 1  # an answer that is under way now may be from before
-        for place in [place for place, known in self._known.items() if known.principal.credential_id == credential_id]:
+        for place in [place for place, known in self._known.items() if changed_id in _ids(known.principal)]:
             del self._known[place]
 
     async def flush(self) -> None:
@@ -130,20 +134,26 @@ class Authenticator:
                 )
 
 
-def _query(kind: Kind, hashed: str) -> Select[Any, Workspace, Role]:
+def _ids(principal: Principal) -> tuple[str, ...]:
+    return principal.credential_id, principal.user_id, principal.workspace_id, principal.organisation_id
+
+
+def _query(kind: Kind, hashed: str) -> Select[Any, Workspace, Role, bool]:
     """Any: an ApiKey or a BrowserSession, for which SQLAlchemy's types know no word."""
     table = _TABLES[kind]
     belongs = and_(Membership.user_id == table.user_id, Membership.organisation_id == Workspace.organisation_id)
     return (
-        select(table, Workspace, Membership.role)
+        select(table, Workspace, Membership.role, Organisation.is_operator)
         .join(Workspace, Workspace.id == table.workspace_id)
+        .join(Organisation, Organisation.id == Workspace.organisation_id)
         .join(Membership, belongs)
-        .where(table.digest == hashed, table.revoked_at.is_(None))
+        .where(table.digest == hashed, table.revoked_at.is_(None), Workspace.archived_at.is_(None))
     )
 
 
-def _principal(kind: Kind, row: Row[Any, Workspace, Role]) -> Principal:
-    credential, workspace, role = row
+def _principal(kind: Kind, row: Row[Any, Workspace, Role, bool]) -> Principal:
+    credential, workspace, role, is_operator = row
+    key = credential if isinstance(credential, ApiKey) else None
     return Principal(
         organisation_id=workspace.organisation_id,
         workspace_id=workspace.id,
@@ -152,5 +162,9 @@ def _principal(kind: Kind, row: Row[Any, Workspace, Role]) -> Principal:
         cache_salt=workspace.cache_salt,
         credential=kind,
         credential_id=credential.id,
-        credential_name=credential.name if isinstance(credential, ApiKey) else "browser",
+        credential_name=key.name if key else "browser",
+        is_operator=is_operator,
+        scopes=None if key is None or key.scopes is None else frozenset(key.scopes),
+        models=None if key is None or key.models is None else frozenset(key.models),
+        policy=workspace.policy,
     )

@@ -8,10 +8,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from tramontane.accounts.installation import begin_installation
 from tramontane.accounts.keys import create_key, register_key
+from tramontane.accounts.members import add_member
+from tramontane.accounts.organisations import create_organisation
 from tramontane.accounts.owners import first_owner
 from tramontane.accounts.secrets import Secret
 from tramontane.accounts.sign_in import create_link
-from tramontane.accounts.tables import Membership, Organisation, User, Workspace
+from tramontane.accounts.users import create_user
 from tramontane.storage.database import Database
 
 
@@ -43,9 +45,6 @@ async def prepare_accounts(db: Database, chosen_key: Secret | None) -> FirstStar
 
 
 async def _make_accounts(session: AsyncSession) -> None:
-    organisation, user = Organisation(name="My organisation"), User(name="Owner")
-    session.add_all([organisation, user])
-    await session.flush()  # their ids are made here
-    session.add(Workspace(name="Default", organisation_id=organisation.id))
-    session.add(Membership(user_id=user.id, organisation_id=organisation.id, role="owner"))
-    await session.flush()
+    organisation = await create_organisation(session, "My organisation", is_operator=True)
+    user = await create_user(session, "Owner", None)
+    await add_member(session, organisation.id, user.id, "owner")

@@ -1,4 +1,4 @@
-"""Who owns the installation, and where a user works."""
+"""Who owns the installation."""
 
 from __future__ import annotations
 
@@ -24,22 +24,10 @@ async def first_owner(session: AsyncSession) -> Owner:
     owners = (
         select(Membership.user_id, Workspace.id)
         .join(Workspace, Workspace.organisation_id == Membership.organisation_id)
-        .where(Membership.role == "owner")
+        .where(Membership.role == "owner", Workspace.archived_at.is_(None))
         .order_by(Membership.organisation_id, Membership.user_id, Workspace.id)  # ids sort by age
         .limit(1)
     )
     if (found := (await session.execute(owners)).first()) is None:
         raise AccountError("No organisation has an owner with a workspace: make a member of one its owner.")
     return Owner(*found)
-
-
-async def first_workspace(session: AsyncSession, user_id: str) -> str | None:
-    """The oldest workspace among those of a user's organisations."""
-    workspaces = (
-        select(Workspace.id)
-        .join(Membership, Membership.organisation_id == Workspace.organisation_id)
-        .where(Membership.user_id == user_id)
-        .order_by(Workspace.id)
-        .limit(1)
-    )
-    return await session.scalar(workspaces)

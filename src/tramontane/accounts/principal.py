@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
-
-from tramontane.accounts.tables import Role, User, Workspace
+from tramontane.accounts.tables import Role
 
 
 @dataclass(frozen=True)
@@ -23,12 +21,12 @@ class Principal:
     credential: Literal["key", "session"]
     credential_id: str
     credential_name: str
+    is_operator: bool = False  # whether the organisation runs the installation
+    scopes: frozenset[str] | None = None  # of a key; None: all
+    models: frozenset[str] | None = None  # of a key; None: all
+    policy: Mapping[str, Any] | None = None  # the workspace's, as `gateway.policy` reads it
 
-
-async def names_of(session: AsyncSession, principal: Principal) -> tuple[str, str]:
-    """What the user and the workspace are called."""
-    query = select(User.name, Workspace.name).where(
-        User.id == principal.user_id, Workspace.id == principal.workspace_id
-    )
-    user, workspace = (await session.execute(query)).one()
-    return user, workspace
+    @property
+    def key_id(self) -> str | None:
+        """The API key's; None for a browser."""
+        return self.credential_id if self.credential == "key" else None

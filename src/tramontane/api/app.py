@@ -9,29 +9,73 @@ from starlette.types import ASGIApp
 
 import tramontane
 from tramontane.api import (
+    audit,
+    billing,
+    browser_sessions,
+    budgets,
+    catalogue,
     chat,
     completions,
     conversations,
+    deployments,
     documents,
     embeddings,
     fim,
     health,
+    keys,
+    limits,
     me,
+    members,
     models,
+    offerings,
     openapi,
+    organisations,
     pages,
     presets,
+    providers,
     responses,
+    routing,
+    settings,
     shares,
+    sign_in,
+    statements,
     tokens,
+    usage,
+    workspaces,
 )
 from tramontane.api.errors import MAX_BODY_BYTES, install_error_handlers
 from tramontane.api.middleware import BodyLimitMiddleware, ExchangeMiddleware
 from tramontane.api.platform import Platform
 
-_PAGES = frozenset({"/", "/c/{conversation_id}", "/library", "/models", "/shared/{token}", "/docs", "/assets/{name}"})
+_PAGES = frozenset(
+    {
+        "/",
+        "/c/{conversation_id}",
+        "/library",
+        "/models",
+        "/shared/{token}",
+        "/join/{token}",
+        "/register",
+        "/console",
+        "/console/{page}",
+        "/console/{page}/{item:path}",
+        "/docs",
+        "/assets/{name}",
+    }
+)
 
-OPEN_ROUTES = _PAGES | {"/health", "/ready", "/sign-in", "/v1/shared/{token}"}
+OPEN_ROUTES = _PAGES | {
+    "/health",
+    "/ready",
+    "/sign-in",
+    "/sign-in/oidc",
+    "/sign-in/oidc/callback",
+    "/v1/shared/{token}",
+    "/v1/sign-in",
+    "/v1/sign-in/options",
+    "/v1/register",
+    "/v1/join/{token}",
+}
 """What answers without a credential; a test holds every other route to the contrary."""
 
 ROUTERS = (
@@ -48,6 +92,24 @@ ROUTERS = (
     shares.open_router,
     documents.router,
     presets.router,
+    sign_in.open_router,
+    organisations.router,
+    workspaces.router,
+    members.router,
+    keys.router,
+    browser_sessions.router,
+    audit.router,
+    settings.router,
+    catalogue.router,
+    providers.router,
+    offerings.router,
+    deployments.router,
+    routing.router,
+    usage.router,
+    billing.router,
+    statements.router,
+    budgets.router,
+    limits.router,
     health.open_router,
     health.router,
     openapi.router,

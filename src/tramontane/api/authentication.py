@@ -13,9 +13,15 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
+from tramontane.accounts import permissions
+from tramontane.accounts.permissions import Permission
 from tramontane.accounts.principal import Principal
+from tramontane.accounts.secrets import Secret
+from tramontane.accounts.sessions import SESSION_LASTS
 from tramontane.api.errors import ForbiddenError, UnauthorizedError
 from tramontane.api.platform import exchange_of, platform_of, principal_of
+from tramontane.api.scopes import check_scopes
+from tramontane.errors import NotAllowedError
 
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
@@ -27,13 +33,14 @@ class AuthenticatedRoute(APIRoute):
 
     def get_route_handler(self) -> Handler:
         """The handler, behind the extractor."""
-        handle = super().get_route_handler()
+        handle, path = super().get_route_handler(), self.path
 
         async def authenticated(request: Request) -> Response:
             principal = await authenticate(request)
             request.scope["state"]["principal"] = principal
             exchange = exchange_of(request)
             exchange.workspace_id, exchange.credential = principal.workspace_id, principal.credential_name
+            check_scopes(principal, request.method, path)
             return await handle(_as_json(request))
 
         return authenticated
@@ -56,19 +63,58 @@ async def authenticate(request: Request) -> Principal:
         scheme, _, key = header.partition(" ")
         principal = await authenticator.by_key(key.strip()) if scheme.lower() == "bearer" else None
     else:
-        token = request.cookies.get(session_cookie(request))
-        principal = await authenticator.by_session(token) if token else None
-        if principal is not None and request.method not in _SAFE_METHODS and not _is_same_origin(request):
-            raise ForbiddenError("This request comes from another site: with a browser's cookie it changes nothing.")
+        principal = await browser_principal(request)
+        if principal is not None and request.method not in _SAFE_METHODS:
+            require_same_origin(request)
     if principal is None:
         raise UnauthorizedError("Unauthorized")
     return principal
 
 
+async def browser_principal(request: Request) -> Principal | None:
+    """Who is signed in with the browser that sends the request; for open routes, which somebody may ask as anybody."""
+    token = request.cookies.get(session_cookie(request))
+    return await platform_of(request).authenticator.by_session(token) if token else None
+
+
+def require_same_origin(request: Request) -> None:
+    """Raises ForbiddenError for what another site made a browser send. Also of routes that set a cookie."""
+    if not _is_same_origin(request):
+        raise ForbiddenError("This request comes from another site: with a browser's cookie it changes nothing.")
+
+
 def require_administrator(request: Request) -> None:
-    """Raises ForbiddenError for whoever is not an owner or admin."""
-    if principal_of(request).role not in ("owner", "admin"):
-        raise ForbiddenError("Only owners and admins may do this.")
+    """Raises ForbiddenError for whoever does not run the installation."""
+    if "operate" not in permissions.permissions_of(principal_of(request).role, principal_of(request).is_operator):
+        raise ForbiddenError("Only the operator's owners and admins may do this.")
+
+
+def require(request: Request, permission: Permission) -> Principal:
+    """Who asks, and may; raises NotAllowedError."""
+    principal = principal_of(request)
+    permissions.require(principal, permission)
+    return principal
+
+
+def require_browser(request: Request) -> Principal:
+    """Who asks, by a browser's session; raises NotAllowedError for a key, which may have been given to a program."""
+    principal = principal_of(request)
+    if principal.credential != "session":
+        raise NotAllowedError("Only who is signed in with a browser may do this, not a key.")
+    return principal
+
+
+def set_session(request: Request, response: Response, token: Secret) -> None:
+    """Signs the browser in."""
+    # Not `secure`: on loopback there is no TLS. Behind a proxy that speaks it, the scheme is known.
+    response.set_cookie(
+        session_cookie(request),
+        token.reveal(),
+        max_age=int(SESSION_LASTS.total_seconds()),
+        httponly=True,
+        samesite="lax",
+        secure=request.url.scheme == "https",
+    )
 
 
 def session_cookie(request: Request) -> str:

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from tramontane.api.authentication import AuthenticatedRoute
 from tramontane.api.errors import RESPONSES
 from tramontane.api.generation import begin, created_now, inputs_of, note_request, read_whole, usage_body
-from tramontane.api.platform import exchange_of, platform_of
+from tramontane.api.platform import exchange_of, platform_of, principal_of
 from tramontane.api.schemas.completions import Completion, CompletionRequest
 from tramontane.api.streams import DONE, STREAMED, EventStreamResponse, event, json_response
 from tramontane.errors import InvalidRequestError
@@ -84,10 +84,10 @@ async def _echoed(request: Request, body: CompletionRequest, prompt: Prompt) -> 
     assert isinstance(prompt, Continuation)
     if isinstance(prompt.prompt, str):
         return prompt.prompt, None
-    gateway, exchange = platform_of(request).gateway, exchange_of(request)
+    gateway, exchange, principal = platform_of(request).gateway, exchange_of(request), principal_of(request)
     tokens = list(prompt.prompt)
-    whole = await gateway.detokenize(body.model, tokens, exchange)
-    return whole, await gateway.detokenize(body.model, tokens[:1], exchange)
+    whole = await gateway.detokenize(principal, body.model, tokens, exchange)
+    return whole, await gateway.detokenize(principal, body.model, tokens[:1], exchange)
 
 
 async def _whole(request: Request, body: CompletionRequest, begun: _Prompts) -> Response:

@@ -227,13 +227,15 @@ async def follow_answer(request: Request, conversation_id: PathId, answer_id: Pa
 
 def _model(request: Request, name: str) -> str:
     """The model of a conversation: the first that can chat where none is named; raises UnknownModelError."""
-    gateway = platform_of(request).gateway
-    return gateway.card(name).name if name else next((card.name for card in gateway.cards() if card.chat), "")
+    gateway, principal = platform_of(request).gateway, principal_of(request)
+    if name:
+        return gateway.card(name, principal).name
+    return next((card.name for card in gateway.cards(principal) if card.chat), "")
 
 
 def _asker(request: Request) -> Asker:
     principal = principal_of(request)
-    return Asker(owner_of(request), principal.cache_salt, principal.credential_name)
+    return Asker(owner_of(request), principal)
 
 
 async def _find_answer(request: Request, conversation_id: str, answer_id: str) -> ConversationMessage:

@@ -30,9 +30,10 @@ _MOST_INPUTS = 2048
 async def embeddings(request: Request, body: EmbeddingRequest) -> Response:
     """One vector for each input: floats, whole numbers or bits; as lists or base64."""
     note_request(request, body, body.metadata)
-    exchange = exchange_of(request)
-    job = EmbeddingJob(exchange.id, inputs_of("input", body.input, _MOST_INPUTS), principal_of(request).cache_salt)
-    made = await unless_hung_up(request, platform_of(request).gateway.embed(body.model, job, exchange))
+    exchange, principal = exchange_of(request), principal_of(request)
+    exchange.route = request.scope["route"].path
+    job = EmbeddingJob(exchange.id, inputs_of("input", body.input, _MOST_INPUTS), principal.cache_salt)
+    made = await unless_hung_up(request, platform_of(request).gateway.embed(principal, body.model, job, exchange))
     vectors = np.asarray(made.vectors, dtype=np.float32)  # [inputs, dim]
     vectors = _shortened(vectors, body.output_dimension or body.dimensions)
     rows = quantize(vectors, body.output_dtype or "float")

@@ -31,11 +31,17 @@ from tramontane.conversations.errors import (
     TooManyDocumentsError,
 )
 from tramontane.errors import (
+    ConflictError,
     InvalidRequestError,
     MessageOrderError,
+    MissingError,
     ModelNotReadyError,
+    NotAllowedError,
+    PaymentRequiredError,
     QueueFullError,
+    RateLimitedError,
     TramontaneError,
+    UnavailableError,
     UnknownModelError,
 )
 
@@ -55,6 +61,7 @@ UPLOAD_PATH = "/v1/documents"
 RESPONSES: dict[int | str, dict[str, Any]] = {
     400: {"model": ErrorBody, "description": "The request cannot be served; the message says why."},
     401: {"model": Unauthorized, "description": "No key, or one that is not known."},
+    402: {"model": ErrorBody, "description": "Nothing pays for it: no price, no money, or a cap is reached."},
     403: {"model": ErrorBody, "description": "Known, but not allowed."},
     404: {"model": ErrorBody, "description": "There is no such model."},
     413: {"model": ErrorBody, "description": "The body is too large."},
@@ -126,8 +133,19 @@ async def _refused(request: Request, error: Exception) -> Response:
             return _json(401, body, {"www-authenticate": "Bearer"})
         case ForbiddenError():
             return error_response(403, message, "forbidden", exchange_id)
-        case NotFoundError():
+        case NotAllowedError():
+            return error_response(403, message, error.kind, exchange_id)
+        case NotFoundError() | MissingError():
             return error_response(404, message, "not_found", exchange_id)
+        case ConflictError():
+            return error_response(409, message, "conflict", exchange_id)
+        case PaymentRequiredError():
+            return error_response(402, message, error.kind, exchange_id)
+        case RateLimitedError():
+            wait = {**error.headers, "retry-after": str(max(1, math.ceil(error.retry_after)))}
+            return error_response(429, message, "rate_limited", exchange_id, code=_RATE_LIMITED, headers=wait)
+        case UnavailableError():
+            return error_response(503, message, error.kind, exchange_id, headers={"retry-after": "5"})
         case BusyError():
             return error_response(409, message, "conversation_busy", exchange_id)
         case NothingToContinueError():

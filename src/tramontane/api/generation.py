@@ -42,8 +42,10 @@ async def begin(request: Request, model: str, prompt: Prompt, sampling: Sampling
     share one, and cannot probe each other's prompts by how fast an answer comes.
     """
     exchange = exchange_of(request)
-    generation = Generation(exchange.id + suffix, prompt, sampling, principal_of(request).cache_salt)
-    accepting = platform_of(request).gateway.generate(model, generation, exchange)
+    principal = principal_of(request)
+    exchange.route = request.scope["route"].path
+    generation = Generation(exchange.id + suffix, prompt, sampling, principal.cache_salt)
+    accepting = platform_of(request).gateway.generate(principal, model, generation, exchange)
     return await unless_hung_up(request, accepting)
 
 

@@ -43,8 +43,9 @@ async def health() -> Health:
 async def ready(request: Request) -> JSONResponse:
     """Ready: all models are loaded, the database answers, and the server is not ending. 503 until then."""
     platform = platform_of(request)
-    states = Counter(card.state for card in platform.gateway.cards())
-    database = await platform.database.is_ready()
+    coming = frozenset() if platform.deployments is None else platform.deployments.on_the_way()
+    states = Counter(card.state for card in platform.gateway.cards() if card.name not in coming)
+    database = platform.meter.is_ready and await platform.database.is_ready()
     all_ready = database and not platform.draining and states["ready"] == states.total() > 0
     body = Readiness(ready=all_ready, database=database, draining=platform.draining, models=dict(states))
     return JSONResponse(body.model_dump(), 200 if all_ready else 503)

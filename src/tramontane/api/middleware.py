@@ -57,7 +57,7 @@ class ExchangeMiddleware:
                 status = message["status"]
                 headers = MutableHeaders(raw=message["headers"])
                 headers[CORRELATION_HEADER] = exchange.id
-                for name, value in _SECURITY_HEADERS.items():
+                for name, value in (exchange.headers | _SECURITY_HEADERS).items():
                     headers.setdefault(name, value)
             await send(message)
 

@@ -9,8 +9,9 @@ from starlette.requests import Request
 
 from tramontane.api.authentication import AuthenticatedRoute, require_administrator
 from tramontane.api.errors import RESPONSES
-from tramontane.api.platform import platform_of
+from tramontane.api.platform import platform_of, principal_of
 from tramontane.api.schemas.models import Capabilities, Card, CardList, Deleted
+from tramontane.catalogue.directory import Resolved
 from tramontane.catalogue.running import is_served
 from tramontane.catalogue.store import ModelStore
 from tramontane.errors import InvalidRequestError, TramontaneError, UnknownModelError
@@ -23,14 +24,21 @@ router = APIRouter(route_class=AuthenticatedRoute, tags=["models"], responses=RE
 @router.get("/v1/models")
 async def list_models(request: Request) -> CardList:
     """The models that are served here."""
-    return CardList(object="list", data=[_card(card) for card in platform_of(request).gateway.cards()])
+    cards = platform_of(request).gateway.cards(principal_of(request))
+    directory = platform_of(request).directory
+    aliases = directory.aliases()
+    return CardList(
+        object="list", data=[_card(card, directory.resolve(card.name), aliases.get(card.name, [])) for card in cards]
+    )
 
 
 # Names hold slashes, and clients send them unescaped.
 @router.get("/v1/models/{model_id:path}")
 async def get_model(request: Request, model_id: str) -> Card:
     """The card of one model."""
-    return _card(platform_of(request).gateway.card(model_id))
+    platform = platform_of(request)
+    card, directory = platform.gateway.card(model_id, principal_of(request)), platform.directory
+    return _card(card, directory.resolve(card.name), directory.aliases().get(card.name, []))
 
 
 @router.delete("/v1/models/{model_id:path}")
@@ -43,7 +51,7 @@ async def delete_model(request: Request, model_id: str) -> Deleted:
     if pulled:  # it may be served under another name, and by another server of this home
         is_in_use |= is_served(platform.store.home, platform.store.folder(model_id))
     if is_in_use:
-        raise InvalidRequestError("model_id", f"{model_id!r} is being served: start the server without it first.")
+        raise InvalidRequestError("model_id", f"{model_id!r} is being served: stop it first.")
     if not pulled:
         raise UnknownModelError(f"No model {model_id[:200]!r} was pulled to this machine.")
     try:
@@ -60,7 +68,7 @@ def _is_pulled(store: ModelStore, name: str) -> bool:
         return False
 
 
-def _card(card: ModelCard) -> Card:
+def _card(card: ModelCard, resolved: Resolved, aliases: list[str]) -> Card:
     return Card(
         id=card.name,
         created=card.created,
@@ -68,6 +76,9 @@ def _card(card: ModelCard) -> Card:
         name=card.name,
         description=card.description,
         max_context_length=card.max_context,
+        aliases=aliases,
+        deprecation=resolved.deprecated_at,
+        deprecation_replacement_model=resolved.replacement,
         capabilities=Capabilities(
             completion_chat=card.chat,
             completion_fim=card.fim,

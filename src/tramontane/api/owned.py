@@ -21,12 +21,16 @@ from tramontane.errors import InvalidRequestError
 NOT_FOUND: dict[int | str, dict[str, Any]] = {
     404: {"model": ErrorBody, "description": "There is no such thing, or it is another user's."}
 }
-OWNED_RESPONSES: dict[int | str, dict[str, Any]] = {**RESPONSES, **NOT_FOUND}
+CONFLICT: dict[int | str, dict[str, Any]] = {
+    409: {"model": ErrorBody, "description": "It contradicts what is there; the message says what."}
+}
+OWNED_RESPONSES: dict[int | str, dict[str, Any]] = {**RESPONSES, **NOT_FOUND, **CONFLICT}
 BUSY: dict[int | str, dict[str, Any]] = {
     409: {"model": ErrorBody, "description": "An answer of this place is being written."}
 }
 
 PathId = Annotated[str, Path(max_length=200), AfterValidator(id_or_nobodys)]
+Token = Annotated[str, Path(max_length=200)]
 Search = Annotated[str, Query(max_length=500, description="Words to search for.")]
 Name = Annotated[str, Query(min_length=1, max_length=300), AfterValidator(storable)]
 Before = Annotated[str | None, Query(max_length=100, description="From a page's `next`: the page after it.")]

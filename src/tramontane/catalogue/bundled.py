@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from tramontane.catalogue.store import LocalModel
 
@@ -16,7 +17,7 @@ BUNDLED_FOLDER = Path(__file__).parent / "bundled" / BUNDLED_MODEL
 
 def bundled_model() -> LocalModel:
     """What there is to say of it, from its training record."""
-    record = json.loads((BUNDLED_FOLDER / "training_record.json").read_text(encoding="utf-8"))
+    record = _record()
     return LocalModel(
         name=BUNDLED_MODEL,
         folder=BUNDLED_FOLDER,
@@ -28,3 +29,13 @@ def bundled_model() -> LocalModel:
         revision=record["model"]["version"],
         pulled_at=None,
     )
+
+
+def bundled_context() -> int:
+    """Tokens that prompt and answer may have together."""
+    return int(_record()["model"]["context_tokens"])
+
+
+def _record() -> dict[str, Any]:
+    record: dict[str, Any] = json.loads((BUNDLED_FOLDER / "training_record.json").read_text(encoding="utf-8"))
+    return record

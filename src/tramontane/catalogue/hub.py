@@ -35,6 +35,9 @@ class PullProgress(Protocol):
     def say(self, sentence: str) -> None:
         """What the user should know: the licence and size before the first byte, choices made, or that all is there."""
 
+    def expect(self, total: int) -> None:
+        """All files together have `total` bytes; called before the first of them is asked for."""
+
     def update(self, path: str, total: int, done: int) -> None:
         """Of a file's `total` bytes, `done` are there."""
 
@@ -66,6 +69,7 @@ def pull(
         _check_room(repository, selection, folder)
         for sentence in _introduction(repository, release, selection):
             progress.say(sentence)
+        progress.expect(selection.num_bytes)
         _fetch_all(repository, release.commit, selection, folder, endpoint, progress)
         facts = _examine(folder, progress)
         now = datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,16 +1,16 @@
-"""The short names of the family: which hub repository each stands for, and its licence. The data is `known.json`."""
+"""The short names of the family: which hub repository each stands for, and its licence."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
+
+from tramontane.catalogue.family import family
 
 
 @dataclass(frozen=True, slots=True)
 class KnownModel:
-    """One published model; `names` are its short name and aliases, as la Plateforme spells them where it does."""
+    """One model whose weights are published; `names` are its name and aliases, as la Plateforme spells them."""
 
     repository: str
     licence: str
@@ -19,9 +19,10 @@ class KnownModel:
 
 @cache
 def known_models() -> tuple[KnownModel, ...]:
-    """Every model of `known.json`, in its order."""
-    entries = json.loads(resources.files(__package__).joinpath("known.json").read_text("utf-8"))
-    return tuple(KnownModel(entry["repository"], entry["licence"], tuple(entry["names"])) for entry in entries)
+    """Every model of the family that can be pulled."""
+    return tuple(
+        KnownModel(model.repository, model.licence.name, model.names) for model in family() if model.repository
+    )
 
 
 def known_names() -> dict[str, KnownModel]:
@@ -30,5 +31,5 @@ def known_names() -> dict[str, KnownModel]:
 
 
 def known_licence(repository: str) -> str | None:
-    """The licence of a repository that `known.json` lists, else None."""
+    """The licence of a repository of the family, else None."""
     return next((model.licence for model in known_models() if model.repository == repository), None)

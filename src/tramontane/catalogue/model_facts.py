@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
+from functools import cache
 from pathlib import Path
 
-from tramontane.catalogue.bundled import BUNDLED_FOLDER, bundled_model
+from tramontane.catalogue.bundled import BUNDLED_FOLDER, BUNDLED_MODEL, bundled_context, bundled_model
+from tramontane.catalogue.family import FamilyModel, Licence
+from tramontane.catalogue.lifecycle import Lifecycle
 from tramontane.catalogue.record import read_record
 
 
@@ -27,6 +31,31 @@ def model_facts(folder: Path) -> ModelFacts:
         return ModelFacts(bundled_model().licence, languages, summary, thinks=False, focus=True)
     record = read_record(folder)
     return ModelFacts() if record is None else ModelFacts(record.licence)
+
+
+@cache
+def bundled_entry() -> FamilyModel:
+    """The bundled model as the catalogue lists it, from its record and its card."""
+    model, facts = bundled_model(), model_facts(BUNDLED_FOLDER)
+    return FamilyModel(
+        name=BUNDLED_MODEL,
+        title=BUNDLED_MODEL,
+        version=model.revision or "",
+        maker="Tramontane",
+        summary=facts.summary or "",
+        licence=Licence("Apache-2.0", "https://www.apache.org/licenses/LICENSE-2.0.txt", True, False),
+        parameters=model.parameters,
+        active_parameters=model.parameters,
+        max_context=bundled_context(),
+        languages=facts.languages,
+        abilities=("chat",),
+        file_formats=("safetensors",),
+        repository=None,
+        released=date.fromisoformat(model.revision or ""),
+        documents=(),
+        announced=Lifecycle(),
+        aliases=(),
+    )
 
 
 def _read_card(text: str) -> tuple[tuple[str, ...], str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
@@ -54,26 +54,58 @@ def parse_reference(text: str, home: Path) -> Reference:
     pulled model is really there, `require_folder` says. Raises TramontaneError with the nearest names for an unknown
     word, and for a malformed given name; CheckpointError for an unknown shape.
     """
+    folder = Path(text).expanduser()
+    if not text.startswith(_RANDOM):
+        if _holds_checkpoint(folder):
+            return _folder(text, folder)
+        if "=" in text and not folder.is_dir():
+            return _named_folder(text)
+    found = _published(text, home)
+    if found is not None:
+        return found
+    if (text and folder.is_dir()) or text.startswith(("/", ".", "~")):
+        return _folder(text, folder)
+    raise _unknown(text, "write a folder, owner/name, or a short name of the family.")
+
+
+def parse_published(text: str, home: Path) -> Reference:
+    """As `parse_reference`, but never a folder: for whoever may not look around on this machine's disk."""
+    found = _published(text, home)
+    if found is None:
+        raise _unknown(text, "write owner/name of the hub, or a short name of the family.")
+    return found
+
+
+def is_model_name(text: str) -> bool:
+    """Whether a model can be served, and asked for, by this name."""
+    return _GIVEN_NAME.fullmatch(text) is not None
+
+
+def named(reference: Reference, name: str) -> Reference:
+    """The same model to be served under another name; raises TramontaneError for one that is malformed."""
+    if not is_model_name(name):
+        raise TramontaneError(f"{name!r} cannot be the name of a model: use letters, digits and . _ : / - alone.")
+    return replace(reference, name=name)
+
+
+def _published(text: str, home: Path) -> Reference | None:
     if text.startswith(_RANDOM):
         name = text.removeprefix(_RANDOM)
         shape(name)
         return Reference("random", name, text, shape=name)
-    folder = Path(text).expanduser()
-    if _holds_checkpoint(folder):
-        return _folder(text, folder)
-    if "=" in text and not folder.is_dir():
-        return _named_folder(text)
     if text.lower() == BUNDLED_MODEL:
         return Reference("folder", BUNDLED_MODEL, text, folder=BUNDLED_FOLDER)
     known = known_names().get(text.lower())
     repository = known.repository if known else text
-    if is_repository(repository):
-        return Reference("hub", text, text, folder=ModelStore(home).folder(repository), repository=repository)
-    if (text and folder.is_dir()) or text.startswith(("/", ".", "~")):
-        return _folder(text, folder)
+    if not is_repository(repository):
+        return None
+    return Reference("hub", text, text, folder=ModelStore(home).folder(repository), repository=repository)
+
+
+def _unknown(text: str, advice: str) -> TramontaneError:
     near = get_close_matches(text.lower(), [BUNDLED_MODEL, *known_names()], n=3, cutoff=0.5)
-    hint = f"did you mean {', '.join(near)}?" if near else "write a folder, owner/name, or a short name of the family."
-    raise TramontaneError(f"No model is called {text!r}: {hint}")
+    hint = f"did you mean {', '.join(near)}?" if near else advice
+    return TramontaneError(f"No model is called {text!r}: {hint}")
 
 
 def _folder(text: str, folder: Path) -> Reference:
@@ -83,7 +115,7 @@ def _folder(text: str, folder: Path) -> Reference:
 
 def _named_folder(text: str) -> Reference:
     name, _, path = text.partition("=")
-    if _GIVEN_NAME.fullmatch(name) is None:
+    if not is_model_name(name):
         raise TramontaneError(
             f"{name!r} cannot be the name of a model: use letters, digits and . _ : / - in name=folder."
         )

@@ -21,21 +21,34 @@ class RunningServer:
     folders: tuple[str, ...] = ()  # from which they were loaded
 
 
+class Announcement:
+    """What others of the same user can read of this process."""
+
+    def __init__(self, home: Path, url: str) -> None:
+        self._folder, self._url, self._pid = home / "run", url, os.getpid()
+        self.path = self._folder / f"{self._pid}.json"
+
+    def update(self, models: Iterable[str], folders: Iterable[Path]) -> None:
+        """From now on it serves `models`, which were loaded from `folders`."""
+        loaded = tuple(str(folder.resolve()) for folder in folders)
+        server = RunningServer(self._pid, _start_time(self._pid) or 0, self._url, tuple(models), loaded)
+        draft = self._folder / f".{self._pid}.draft"
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft.unlink(missing_ok=True)
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            json.dump(asdict(server), file)
+        draft.rename(self.path)  # nobody reads half a record
+
+
 @contextmanager
-def announce(home: Path, url: str, models: Sequence[str], folders: Iterable[Path] = ()) -> Iterator[None]:
+def announce(home: Path, url: str, models: Sequence[str], folders: Iterable[Path] = ()) -> Iterator[Announcement]:
     """Within this context others of the same user see that this process serves `models` at `url`."""
-    pid, loaded = os.getpid(), tuple(str(folder.resolve()) for folder in folders)
-    folder, server = home / "run", RunningServer(pid, _start_time(pid) or 0, url, tuple(models), loaded)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path, draft = folder / f"{pid}.json", folder / f".{pid}.draft"
-    draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        json.dump(asdict(server), file)
-    draft.rename(path)  # nobody reads half a record
+    announcement = Announcement(home, url)
+    announcement.update(models, folders)
     try:
-        yield
+        yield announcement
     finally:
-        path.unlink(missing_ok=True)
+        announcement.path.unlink(missing_ok=True)
 
 
 def running_servers(home: Path) -> list[RunningServer]:

@@ -11,7 +11,8 @@ from tramontane.gateway.requests import Generation
 async def whole_choice(provider: LocalProvider, model: str, generation: Generation) -> Choice:
     """The answer. Raises InvalidRequestError where it is refused, TramontaneError where the engine failed in it."""
     answer = Answer(1)
-    async for event in await provider.generate(model, generation):
+    prepared = await provider.prepare(model, generation)
+    async for event in await prepared.generate():
         answer.add(event)
     choice = answer.choices[0]
     if choice.finish_reason == "error":

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from tramontane.cli.bench_engine import Figures, measure
 from tramontane.cli.bench_server import EngineFigures, EngineWork, HttpFigures, measure_engine, measure_http
+from tramontane.cli.bench_soak import SoakFigures, measure_soak
 from tramontane.cli.model_options import parse_quantization
 from tramontane.cli.terminal import notes, tell
 from tramontane.errors import TramontaneError
@@ -83,6 +84,13 @@ def bench_server(
     prompt: Annotated[int, typer.Option(min=1, help="Tokens of each prompt.")] = 16,
     tokens: Annotated[int, typer.Option(min=2, help="Tokens of each answer.")] = 64,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds through HTTP, each between two straight ones.")] = 3,
+    database_url: Annotated[
+        str | None, typer.Option(help="An empty database, such as postgresql://…; SQLite in a temporary folder.")
+    ] = None,
+    soak: Annotated[
+        float | None,
+        typer.Option(min=0.02, help="Minutes of mixed load at the rate, to watch memory; in place of a part."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the JSON line alone.")] = False,
 ) -> None:
     """Measure the server from outside: what HTTP adds to an answer, how much it carries, what of an engine arrives.
@@ -91,23 +99,30 @@ def bench_server(
     """
     if part not in ("http", "engine", "both"):
         raise TramontaneError(f"The part {part!r} is not known; choose http, engine or both.")
+    if database_url is not None and part == "both" and soak is None:
+        raise TramontaneError("Each part wants an empty database: with --database-url choose --part http or engine.")
     family_shape(shape)  # refused before anything is started
     work = EngineWork(shape, layers, parse_quantization(quantization), streams, prompt, tokens, rounds)
-    http = engine = None
+    http = engine = soaked = None
     with notes.status("measuring") as status:
-        if part != "engine":
-            http = measure_http(rate=rate, seconds=seconds, tell=status.update)
-        if part != "http":
-            engine = measure_engine(work, tell=status.update, show_notices=tell)
+        if soak is not None:
+            soaked = measure_soak(rate=rate, minutes=soak, database_url=database_url, tell=status.update)
+        if soak is None and part != "engine":
+            http = measure_http(rate=rate, seconds=seconds, database_url=database_url, tell=status.update)
+        if soak is None and part != "http":
+            engine = measure_engine(work, database_url=database_url, tell=status.update, show_notices=tell)
     if not as_json:
-        _print_server_tables(http, engine)
-    line = {"http": http and asdict(http), "engine": engine and asdict(engine)}
+        _print_server_tables(http, engine, soaked)
+    line = {"http": http and asdict(http), "engine": engine and asdict(engine), "soak": soaked and asdict(soaked)}
     print(json.dumps({**line, "processor": this_machine().processor, "cores": len(os.sched_getaffinity(0))}))
 
 
-def _print_server_tables(http: HttpFigures | None, engine: EngineFigures | None) -> None:
+def _print_server_tables(http: HttpFigures | None, engine: EngineFigures | None, soaked: SoakFigures | None) -> None:
+    if soaked is not None:
+        title = f"{soaked.minutes:g} min at {soaked.rate:g} requests/s, on {soaked.database}"
+        _print_rows(title, ("", "measured", "bar"), soaked.rows(), soaked.sentences())
     if http is not None:
-        _print_rows("HTTP alone", ("", "measured", "bar"), http.rows(), http.sentences())
+        _print_rows(f"The platform alone, on {http.database}", ("", "measured", "bar"), http.rows(), http.sentences())
     if engine is not None:
         work = engine.work
         title = (

@@ -1,8 +1,8 @@
 """The server that `tramontane bench server` measures, in a process of its own: `python -m tramontane.cli.bench_child`.
 
 The real application on a real database, as `tramontane serve` puts it together, with mock models, or with one model of
-random weights. Commands come as JSON lines on standard input, whose end ends this process; answers go as JSON lines to
-standard output; the log goes to standard error.
+random weights, none of which is free. Commands come as JSON lines on standard input, whose end ends this process;
+answers go as JSON lines to standard output; the log goes to standard error.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from itertools import pairwise
 from typing import Any
 
 import uvloop
+from sqlalchemy import inspect
 
 from tramontane.accounts.authenticator import Authenticator
 from tramontane.accounts.first_start import prepare_accounts
@@ -26,9 +27,9 @@ from tramontane.api.logs import configure_logs
 from tramontane.api.platform import Platform
 from tramontane.api.server import DrainingServer, listen
 from tramontane.catalogue.store import ModelStore
+from tramontane.cli.bench_books import furnish, read_books
 from tramontane.cli.bench_mock import MockProvider
 from tramontane.errors import TramontaneError
-from tramontane.gateway.gateway import Gateway
 from tramontane.gateway.metrics import Metrics
 from tramontane.gateway.providers.base import Provider
 from tramontane.storage.database import Database
@@ -141,23 +142,39 @@ async def _serve(
     facts: Mapping[str, Any],
 ) -> None:
     """Opens the rooms, tells where it listens and with which key, and serves until standard input ends."""
-    home = home_folder()
-    database, listening = Database.open(None, home), listen("127.0.0.1", 0)
+    home, models = home_folder(), [card.name for card in provider.cards()]
+    database, listening = Database.open(os.environ.get("TRAMONTANE_DATABASE_URL"), home), listen("127.0.0.1", 0)
     try:
-        await database.upgrade()
-        key = (await prepare_accounts(database, None)).new_key
-        assert key is not None  # each run has a folder of its own
-        platform = Platform(database, Authenticator(database), Gateway([provider], metrics), metrics, ModelStore(home))
+        key = await _prepare(database, models)
+        platform = Platform(database, Authenticator(database), [provider], metrics, ModelStore(home))
+        await platform.open(models)
         server = DrainingServer(create_app(platform), platform, drain_seconds=_DRAIN_SECONDS, cut=close)
-        facts = {"port": listening.getsockname()[1], "key": key.reveal(), **facts}
-        obeying = asyncio.create_task(_obey(commands, answer, server, facts))
+        kind = "postgresql" if database.file is None else "sqlite"
+        facts = {"port": listening.getsockname()[1], "key": key, "database": kind, **facts}
+
+        async def books(command: dict[str, Any]) -> dict[str, Any]:
+            return await read_books(database)
+
+        obeying = asyncio.create_task(_obey({"books": books, **commands}, answer, server, facts))
         await server.serve([listening])
         obeying.cancel()
-        await platform.authenticator.close()
+        await platform.close()
     finally:
         listening.close()
         await asyncio.to_thread(close)
         await database.close()
+
+
+async def _prepare(database: Database, models: Sequence[str]) -> str:
+    """Fills an empty database with what a measurement needs; its key."""
+    if await database.transact(lambda connection: inspect(connection).get_table_names()):
+        raise TramontaneError("The database is not empty: make one that this measurement has for itself.")
+    await database.upgrade()
+    key = (await prepare_accounts(database, None)).new_key
+    assert key is not None  # nobody has been here before
+    async with database.write() as session:
+        await furnish(session, models)
+    return key.reveal()
 
 
 async def _obey(

@@ -33,6 +33,7 @@ class Window:
     own_cpu: float
     requests: int = 0
     events: int = 0
+    answered: int = 0  # requests, also before the window and after it: all that were sent
 
     @property
     def own_share(self) -> float:
@@ -90,13 +91,13 @@ async def open_loop(
     try:
         await run.client.connect(math.ceil(rate * 0.2))
         begin = time.perf_counter()
-        await run.play([begin + at for at in _moments(rate, warm_up)])
+        before = await run.play([begin + at for at in _moments(rate, warm_up)])
         watch, begin = _Watch(server_cpu), time.perf_counter()
         requests = await run.play([begin + at for at in _moments(rate, seconds)])
         window = watch.stop()
     finally:
         run.client.close()
-    window.requests = len(requests)
+    window.requests, window.answered = len(requests), len(before) + len(requests)
     return OpenLoop(requests, window)
 
 
@@ -158,22 +159,29 @@ def _tell(
 async def closed_loop(
     port: int, request: bytes, concurrency: int, seconds: float, warm_up: float, server_cpu: ReadCpu
 ) -> Window:
-    """Keeps `concurrency` requests open, each followed by the next; counts answers, and events of streams."""
-    client, counts = Client(port), _Counts()
+    """Keeps `concurrency` requests open, each followed by the next; counts answers, and events of streams.
+
+    After the window every request that was sent still has its answer.
+    """
+    client, counts = Client(port), Counts()
 
     async def work() -> None:
-        while True:
-            await client.send(request, _EventCounter(counts))
+        while not watching.done():
+            await client.send(request, EventCounter(counts))
             counts.requests += 1
 
-    workers = [asyncio.ensure_future(work()) for _ in range(concurrency)]
     watching = asyncio.ensure_future(_window(counts, seconds, warm_up, server_cpu))
+    workers = [asyncio.ensure_future(work()) for _ in range(concurrency)]
     try:
         await asyncio.wait([*workers, watching], return_when=asyncio.FIRST_COMPLETED)
         for worker in workers:
             if worker.done():
                 await worker  # one failure ends the measurement
-        return await watching
+        window = await watching
+        async with asyncio.timeout(_LAST_ANSWERS_SECONDS):
+            await asyncio.gather(*workers)
+        window.answered = counts.requests
+        return window
     finally:
         for task in (*workers, watching):
             task.cancel()
@@ -181,7 +189,7 @@ async def closed_loop(
         client.close()
 
 
-async def _window(counts: _Counts, seconds: float, warm_up: float, server_cpu: ReadCpu) -> Window:
+async def _window(counts: Counts, seconds: float, warm_up: float, server_cpu: ReadCpu) -> Window:
     await asyncio.sleep(warm_up)
     watch, requests, events = _Watch(server_cpu), counts.requests, counts.events
     await asyncio.sleep(seconds)
@@ -191,18 +199,21 @@ async def _window(counts: _Counts, seconds: float, warm_up: float, server_cpu: R
 
 
 @dataclass(slots=True)
-class _Counts:
+class Counts:
+    """What has come so far."""
+
     requests: int = 0
     events: int = 0
 
 
-class _EventCounter:
+class EventCounter:
     """Counts the ends of server-sent events in the parts of a body, also where an end is cut in two."""
 
-    def __init__(self, counts: _Counts) -> None:
+    def __init__(self, counts: Counts) -> None:
         self._counts, self._half = counts, False
 
     def __call__(self, part: bytes) -> None:
+        """Takes the next part."""
         completes = self._half and part.startswith(b"\n")
         self._counts.events += part.count(b"\n\n") + completes
         self._half = part.endswith(b"\n") and not part.endswith(b"\n\n") and not (completes and len(part) == 1)

@@ -8,21 +8,25 @@ import threading
 import time
 
 from tramontane.errors import InvalidRequestError
-from tramontane.gateway.answers import ChoiceUsage, Embeddings, Event, EventStream
+from tramontane.gateway.answers import ChoiceUsage, Event, EventStream
 from tramontane.gateway.cards import ModelCard
+from tramontane.gateway.providers.base import Prepared, PreparedEmbedding
 from tramontane.gateway.requests import EmbeddingJob, Generation, Prompt
 from tramontane.tokenizer.tool_calls import Text
 
-SLOW, AT_ONCE, STREAMS = "mock-slow", "mock-at-once", "mock-streams"
-DELAY = 0.1  # seconds until the slow model answers
-STREAM_TOKENS = 256
+SLOW, AT_ONCE, STREAMS, LONG = "mock-slow", "mock-at-once", "mock-streams", "mock-long"
+MODELS = (SLOW, AT_ONCE, STREAMS, LONG)
+DELAY = 0.1  # seconds until the slow model answers, and until the long one begins
+PROMPT_TOKENS, ANSWER_TOKENS = 200, 64
+STREAM_TOKENS = 256  # unless fewer are asked for
 
-_PROMPT_TOKENS, _ANSWER_TOKENS = 200, 64
+_LONG_STEP = 0.02  # seconds
 _ANSWER = " It blows from the north and from beyond the mountains, dry and cold, and clears the sky." * 4
 
 
 class MockProvider:
-    """Three models: one answers after `DELAY`, one at once, one streams tokens as fast as they are taken.
+    """Four models: one answers after `DELAY`, one at once, one streams tokens as fast as they are taken, one as slowly
+    as an engine does.
 
     The slow one never answers early, and its answer begins with the seconds that it took: from the moment at which it
     was given the request to the moment at which the server had its answer. What is beyond `DELAY` there is the lateness
@@ -31,23 +35,21 @@ class MockProvider:
 
     def __init__(self) -> None:
         self._alarm = _Alarm()
-        self._cards = [_card(name) for name in (SLOW, AT_ONCE, STREAMS)]
+        self._cards = [_card(name) for name in MODELS]
 
     def close(self) -> None:
         """Ends the alarm's thread."""
         self._alarm.close()
 
     def cards(self) -> list[ModelCard]:
-        """The three."""
+        """The four."""
         return self._cards
 
-    async def generate(self, model: str, generation: Generation) -> EventStream:
+    async def prepare(self, model: str, generation: Generation) -> Prepared:
         """Accepts everything."""
-        if model == STREAMS:
-            return _Tokens()
-        return _Whole(self._alarm if model == SLOW else None)
+        return _Prepared(model, generation.sampling.max_tokens or STREAM_TOKENS, self._alarm)
 
-    async def embed(self, model: str, job: EmbeddingJob) -> Embeddings:
+    async def prepare_embedding(self, model: str, job: EmbeddingJob) -> PreparedEmbedding:
         """Refused."""
         raise InvalidRequestError("model", "A mock makes no embeddings.")
 
@@ -60,10 +62,28 @@ class MockProvider:
         raise InvalidRequestError("model", "A mock has no tokenizer.")
 
 
+class _Prepared:
+    """An answer of one of the models, to be begun."""
+
+    num_prompt_tokens = PROMPT_TOKENS
+    max_output = 4096 - PROMPT_TOKENS
+
+    def __init__(self, model: str, num_tokens: int, alarm: _Alarm) -> None:
+        self._model, self._num_tokens, self._alarm = model, num_tokens, alarm
+
+    async def generate(self, max_tokens: int | None = None) -> EventStream:
+        """Begins at once."""
+        if self._model == STREAMS:
+            return _Tokens(self._num_tokens, 0.0, 0.0)
+        if self._model == LONG:
+            return _Tokens(self._num_tokens, DELAY, _LONG_STEP)
+        return _Whole(self._alarm if self._model == SLOW else None)
+
+
 class _Whole:
     """An answer in one event."""
 
-    num_prompt_tokens = _PROMPT_TOKENS
+    num_prompt_tokens = PROMPT_TOKENS
 
     def __init__(self, alarm: _Alarm | None) -> None:
         self.notes: list[str] = []
@@ -79,8 +99,8 @@ class _Whole:
         if self._alarm is not None:
             await self._alarm.wait_until(self._began + DELAY)
         text = Text(f"{time.perf_counter() - self._began:.6f}{_ANSWER}")
-        usage = ChoiceUsage(_PROMPT_TOKENS, 0, _ANSWER_TOKENS)
-        return Event(0, [text], num_tokens=_ANSWER_TOKENS, finish_reason="length", usage=usage)
+        usage = ChoiceUsage(PROMPT_TOKENS, 0, ANSWER_TOKENS)
+        return Event(0, [text], num_tokens=ANSWER_TOKENS, finish_reason="length", usage=usage)
 
     async def aclose(self) -> None:
         self._given = True
@@ -91,11 +111,13 @@ class _Tokens:
     steps: so each event is written by itself, and none gains by travelling with its neighbours.
     """
 
-    num_prompt_tokens = _PROMPT_TOKENS
+    num_prompt_tokens = PROMPT_TOKENS
 
-    def __init__(self) -> None:
+    def __init__(self, num_tokens: int, delay: float, step: float) -> None:
+        """Seconds before the first token, and before each other one."""
         self.notes: list[str] = []
-        self._left = STREAM_TOKENS
+        self._num_tokens = self._left = num_tokens
+        self._pause, self._step = delay, step
 
     def __aiter__(self) -> _Tokens:
         return self
@@ -103,11 +125,12 @@ class _Tokens:
     async def __anext__(self) -> Event:
         if not self._left:
             raise StopAsyncIteration
-        await asyncio.sleep(0)
+        await asyncio.sleep(self._pause)
+        self._pause = self._step
         self._left -= 1
         if self._left:
             return Event(0, [Text(" mountain")], num_tokens=1)
-        usage = ChoiceUsage(_PROMPT_TOKENS, 0, STREAM_TOKENS)
+        usage = ChoiceUsage(PROMPT_TOKENS, 0, self._num_tokens)
         return Event(0, [Text(" sky.")], num_tokens=1, finish_reason="length", usage=usage)
 
     async def aclose(self) -> None:

@@ -20,7 +20,7 @@ from tramontane.errors import TramontaneError
 
 _ENDS_WITHIN = 10.0  # seconds, until it is ended less gently
 _LAST_LINES = 5  # of its log, where it failed
-_TICKS = os.sysconf("SC_CLK_TCK")
+_TICKS, _PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 
 OnLoaded = Callable[[float], None]
 
@@ -28,9 +28,14 @@ OnLoaded = Callable[[float], None]
 class ServerProcess:
     """A context: on entry the server listens, on exit its process and its folder are gone, whatever happened."""
 
-    def __init__(self, options: EngineOptions | None, on_loaded: OnLoaded = lambda _: None) -> None:
-        """`options`: the model to load; None serves mock models."""
-        self._options, self._on_loaded = options, on_loaded
+    def __init__(
+        self, options: EngineOptions | None, on_loaded: OnLoaded = lambda _: None, *, database_url: str | None = None
+    ) -> None:
+        """`options`: the model to load; None serves mock models. `database_url`: of an empty database; None makes one.
+
+        What is written into that database stays there.
+        """
+        self._options, self._on_loaded, self._database_url = options, on_loaded, database_url
         self.facts: dict[str, Any] = {}
 
     def __enter__(self) -> ServerProcess:
@@ -39,6 +44,8 @@ class ServerProcess:
         environment = {**os.environ, "TRAMONTANE_HOME": str(self._folder)}
         for name in ("TRAMONTANE_DATABASE_URL", "TRAMONTANE_API_KEY"):
             environment.pop(name, None)
+        if self._database_url is not None:
+            environment["TRAMONTANE_DATABASE_URL"] = self._database_url
         with (self._folder / "log").open("w") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tramontane.cli.bench_child", *arguments],
@@ -78,6 +85,11 @@ class ServerProcess:
         """The API key that it takes."""
         return str(self.facts["key"])
 
+    @property
+    def database(self) -> str:
+        """The kind of its database: sqlite or postgresql."""
+        return str(self.facts["database"])
+
     def ask(self, command: str, **arguments: Any) -> dict[str, Any]:
         """Has a command carried out; raises TramontaneError where that fails."""
         assert self._process.stdin is not None
@@ -90,6 +102,10 @@ class ServerProcess:
         """Processor time that it has used, all threads, own and in the kernel."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def memory(self) -> float:
+        """The bytes of memory that it has now."""
+        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * _PAGE
 
     @contextmanager
     def on_its_own_core(self) -> Iterator[bool]:

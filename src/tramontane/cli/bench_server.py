@@ -1,7 +1,8 @@
 """The measurements behind `tramontane bench server`: what lies between a client and an engine, and what it costs.
 
-The HTTP layer alone, against a mock that answers after 100 ms. *Added* is what a client saw beyond these 100 ms,
-counted from the moment at which the request was due. Everything else is charged to the server: what the generator was
+The platform around an engine alone, with accounts, limits, holds and the ledger as they always are, against a mock that
+answers after 100 ms. *Added* is what a client saw beyond these 100 ms, counted from the moment at which the request was
+due. Everything else is charged to the server: what the generator was
 late to send, what the mock's alarm was late to ring, and above all how long an answer that had come lay there because
 the server was busy with others. The mock tells how long each answer really took to reach the server; subtracting that
 instead would forgive the server its own queue, so it is shown beside as the lower bound, and the bar is held against
@@ -29,6 +30,7 @@ from typing import Any
 
 import uvloop
 
+from tramontane.cli.bench_books import Books, Kind, check
 from tramontane.cli.bench_child import MODEL, EngineOptions, Round
 from tramontane.cli.bench_client import Client, post
 from tramontane.cli.bench_engine import Latency
@@ -55,7 +57,7 @@ Row = tuple[str, str, str]
 """What was measured, the figure, the bar it is held against."""
 
 
-# ── the HTTP layer alone ────────────────────────────────────────────────────────────────────────────────────────────
+# ── the platform alone ────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +91,14 @@ class Saturation:
 
 @dataclass(frozen=True, slots=True)
 class HttpFigures:
-    """What the HTTP layer costs."""
+    """What lies between a client and an engine costs."""
 
+    database: str
     added: Added
     requests: Saturation
     requests_on_one_core: Saturation | None  # None where there is only one core for all
     stream_events: Saturation
+    ledger: Books  # after all of it
 
     def rows(self) -> list[Row]:
         """The table."""
@@ -132,37 +136,59 @@ class HttpFigures:
         busy = [name for name, share in shares.items() if share > _BUSY]
         if busy:
             lines.append(f"It was busy itself ({', '.join(busy)}): the server may be faster than these figures say.")
-        return lines
+        return [*lines, self.ledger.sentence()]
 
 
-def measure_http(*, rate: float, seconds: float, tell: Tell) -> HttpFigures:
-    """Each part for `seconds`, after a warm-up. Raises TramontaneError where the server fails."""
+def measure_http(*, rate: float, seconds: float, database_url: str | None, tell: Tell) -> HttpFigures:
+    """Each part for `seconds`, after a warm-up. Raises TramontaneError where the server fails or its ledger errs."""
     tell("starting a server with mock models")
-    with ServerProcess(None) as server:
+    with ServerProcess(None, database_url=database_url) as server:
         warm_up = min(WARM_UP, seconds)
         port, cpu = server.port, server.cpu_seconds
-        slow, at_once = _question(server.key, SLOW), _question(server.key, AT_ONCE)
-        flood = _question(server.key, STREAMS, stream=True)
+        slow, at_once = question(server.key, SLOW), question(server.key, AT_ONCE)
+        flood = question(server.key, STREAMS, stream=True)
+        ledger = _CheckedLedger(server)
 
-        def saturate(request: bytes, number: int) -> Window:
-            return uvloop.run(closed_loop(port, request, number, seconds, warm_up, cpu))
+        def saturate(model: str, request: bytes, number: int) -> Window:
+            window = uvloop.run(closed_loop(port, request, number, seconds, warm_up, cpu))
+            ledger.check_after(model, window.answered)
+            return window
 
         tell(f"{rate:g} requests/s in an open loop, {seconds:g} s")
-        added = _added(rate, uvloop.run(open_loop(port, slow, rate, seconds, warm_up, cpu)))
+        load = uvloop.run(open_loop(port, slow, rate, seconds, warm_up, cpu))
+        ledger.check_after(SLOW, load.window.answered)
         tell(f"{CONCURRENCY} requests at once, {seconds:g} s")
-        requests = _saturation(CONCURRENCY, saturate(at_once, CONCURRENCY))
+        requests = _saturation(CONCURRENCY, saturate(AT_ONCE, at_once, CONCURRENCY))
         with server.on_its_own_core() as pinned:
             tell(f"{CONCURRENCY} requests at once, the server on one core, {seconds:g} s")
-            on_one = _saturation(CONCURRENCY, saturate(at_once, CONCURRENCY)) if pinned else None
+            on_one = _saturation(CONCURRENCY, saturate(AT_ONCE, at_once, CONCURRENCY)) if pinned else None
         tell(f"{OPEN_STREAMS} streams at once, {seconds:g} s")
-        events = _saturation(OPEN_STREAMS, saturate(flood, OPEN_STREAMS), events=True)
-    return HttpFigures(added, requests, on_one, events)
+        events = _saturation(OPEN_STREAMS, saturate(STREAMS, flood, OPEN_STREAMS), events=True)
+        return HttpFigures(server.database, _added(rate, load), requests, on_one, events, ledger.books())
 
 
-def _question(key: str, model: str, stream: bool = False) -> bytes:
+class _CheckedLedger:
+    """Holds a server's ledger against the answers that were had from it."""
+
+    def __init__(self, server: ServerProcess) -> None:
+        self._server = server
+        self._answered: dict[Kind, tuple[int, int]] = {}
+
+    def check_after(self, model: str, more: int) -> None:
+        """After so many more answers of a model; raises TramontaneError where not each has its usage row."""
+        number = self._answered.get((model, "done"), (0, 0))[0] + more
+        self._answered[model, "done"] = number, number
+        self.books()
+
+    def books(self) -> Books:
+        """As they are, which is right."""
+        return check(self._server.ask("books"), self._answered)
+
+
+def question(key: str, model: str, stream: bool = False, max_tokens: int = 256) -> bytes:
     """A question of some 200 tokens, as a client asks it."""
     messages = [{"role": "system", "content": "You help sailors."}, {"role": "user", "content": _QUESTION * 4}]
-    options = {"temperature": 0.3, "max_tokens": 256, "stream": stream}
+    options = {"temperature": 0.3, "max_tokens": max_tokens, "stream": stream}
     return post("/v1/chat/completions", key, {"model": model, "messages": messages, **options})
 
 
@@ -253,12 +279,14 @@ class EngineFigures:
     The shares are medians over the rounds: through HTTP, over the mean of the straight rounds before and after.
     """
 
+    database: str
     work: EngineWork
     layers: int
     straight: Way
     through_http: Way
     share: float  # of tokens/s, while all streams run
     whole_share: float  # of tokens/s, from the first request to the last token
+    ledger: Books  # after all of it
 
     def rows(self) -> list[tuple[str, str, str, str, str]]:
         """The table: what, straight, through HTTP, share, bar."""
@@ -282,17 +310,26 @@ class EngineFigures:
         """What one should know to trust the table."""
         straight = ", ".join(f"{rate:,.1f}" for rate in self.straight.rounds)
         through = ", ".join(f"{rate:,.1f}" for rate in self.through_http.rounds)
-        return [f"Rounds, in turns, tokens/s with all streams running: straight {straight}; through HTTP {through}."]
+        return [
+            f"Rounds, in turns, tokens/s with all streams running: straight {straight}; through HTTP {through}.",
+            self.ledger.sentence(),
+        ]
 
 
 _EngineRow = tuple[str, str, str, str, str]
 
 
-def measure_engine(work: EngineWork, *, tell: Tell, show_notices: Callable[[Iterable[str]], None]) -> EngineFigures:
-    """Straight and through HTTP in turns. Raises TramontaneError where the server fails."""
+def measure_engine(
+    work: EngineWork, *, database_url: str | None, tell: Tell, show_notices: Callable[[Iterable[str]], None]
+) -> EngineFigures:
+    """Straight and through HTTP in turns. Raises TramontaneError where the server fails or its ledger is wrong."""
     tell("starting a server")
     options = EngineOptions(work.shape, work.layers, work.quantization, _KV_MEMORY)
-    with ServerProcess(options, lambda share: tell(f"making random weights, {share:.0%}")) as server:
+
+    def on_loaded(share: float) -> None:
+        tell(f"making random weights, {share:.0%}")
+
+    with ServerProcess(options, on_loaded, database_url=database_url) as server:
         show_notices(server.facts["notices"])
         both = _BothWays(server, work)
         tell("warming up")
@@ -306,13 +343,18 @@ def measure_engine(work: EngineWork, *, tell: Tell, show_notices: Callable[[Iter
             through.append(both.check(both.through_http(work.tokens)))
         tell("straight from the engine, a last time")
         straight.append(both.check(both.straight(work.tokens)))
+        ledger = _CheckedLedger(server)
+        ledger.check_after(MODEL, (1 + work.rounds) * work.streams)  # with those of the warm-up
+        books = ledger.books()
     return EngineFigures(
+        database=server.database,
         work=work,
         layers=server.facts["layers"],
         straight=Way.of(straight),
         through_http=Way.of(through),
         share=_share(straight, through, _steady),
         whole_share=_share(straight, through, _whole),
+        ledger=books,
     )
 
 

@@ -12,10 +12,11 @@ import typer
 from tramontane.catalogue.bundled import BUNDLED_MODEL
 from tramontane.cli.chat_session import ChatSession
 from tramontane.cli.model_options import find_device, find_model, parse_quantization, parse_size
-from tramontane.cli.models_loading import loading_bars, open_source
+from tramontane.cli.models_loading import loading_bars
 from tramontane.cli.terminal import notes, tell
 from tramontane.errors import TramontaneError
 from tramontane.gateway.providers.local.provider import LocalOptions, LocalProvider
+from tramontane.gateway.providers.local.sources import open_reference
 from tramontane.gateway.requests import DEFAULT_TEMPERATURE
 
 PROMPT = "› "
@@ -36,7 +37,7 @@ def chat(
 
     Example: [bold]tramontane chat --model ./Mistral-7B-Instruct-v0.3 --quantization int8[/]
     """
-    source = open_source(find_model(model))
+    source = open_reference(find_model(model))
     if not source.has_output_head:
         raise TramontaneError(f"{source.name} has no output head: it is a model for embeddings and cannot write.")
     options = LocalOptions(parse_quantization(quantization), find_device(device), parse_size(kv_memory))

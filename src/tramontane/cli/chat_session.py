@@ -89,7 +89,7 @@ class ChatSession:
             format=AnswerFormat("quotes" if self.documents else "text"),
         )
         sampling = Sampling(temperature=self._temperature, max_tokens=self._max_tokens)
-        stream = await self._gateway.generate(self._model, Generation(exchange.id, prompt, sampling), exchange)
+        stream = await self._gateway.generate(None, self._model, Generation(exchange.id, prompt, sampling), exchange)
         try:
             async for event in stream:
                 self._answer.add(event)

@@ -19,7 +19,7 @@ from tramontane.cli.asking import whole_choice
 from tramontane.cli.eval_sentence import with_its_sentence
 from tramontane.cli.eval_tasks import run_tasks
 from tramontane.cli.model_options import find_device, find_model, parse_quantization, parse_size
-from tramontane.cli.models_loading import loading_bars, open_source
+from tramontane.cli.models_loading import loading_bars
 from tramontane.cli.terminal import notes, tell
 from tramontane.errors import InvalidRequestError, TramontaneError
 from tramontane.evaluation.asking import Question, Reply
@@ -29,7 +29,7 @@ from tramontane.evaluation.running import Results, evaluate, measure_texts
 from tramontane.evaluation.texts import texts_in
 from tramontane.gateway.answers import Choice
 from tramontane.gateway.providers.local.provider import LocalOptions, LocalProvider
-from tramontane.gateway.providers.local.sources import Source
+from tramontane.gateway.providers.local.sources import Source, open_reference
 from tramontane.gateway.requests import AnswerFormat, Chat, Continuation, Generation, Prompt, Sampling
 from tramontane.training.export import write_evaluation
 from tramontane.training.generators.material import LANGUAGES
@@ -57,7 +57,7 @@ def eval(
 
     Example: [bold]tramontane eval ./brise --items 100 --json[/]
     """
-    source, asked = open_source(find_model(model)), Asked(items, seed, _ranges(documents), texts, sentence)
+    source, asked = open_reference(find_model(model)), Asked(items, seed, _ranges(documents), texts, sentence)
     options = LocalOptions(parse_quantization(quantization), find_device(device), parse_size(kv_memory))
     if tasks is not None:
         if write:

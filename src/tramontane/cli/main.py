@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from tramontane.cli.terminal import complain
 from tramontane.errors import TramontaneError
 
-_COMMANDS = ("serve", "chat", "generate", "pull", "models", "train", "bench", "doctor", "eval")
+_COMMANDS = ("serve", "chat", "generate", "pull", "deploy", "models", "route", "train", "bench", "doctor", "eval")
 
 
 class _LazyCommands(TyperGroup):

@@ -11,7 +11,7 @@ from tramontane.catalogue.references import Reference
 from tramontane.cli.terminal import notes
 from tramontane.errors import TramontaneError
 from tramontane.gateway.providers.local.provider import Progress as Report
-from tramontane.gateway.providers.local.sources import Source, open_folder, random_source
+from tramontane.gateway.providers.local.sources import Source, open_reference
 
 
 def open_sources(references: Sequence[Reference]) -> list[Source]:
@@ -20,14 +20,7 @@ def open_sources(references: Sequence[Reference]) -> list[Source]:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise TramontaneError(f"Two models would be called {twice!r}: give one another name with --model name=folder.")
-    return [open_source(reference) for reference in references]
-
-
-def open_source(reference: Reference) -> Source:
-    """One model, checked from its files' headers."""
-    if reference.shape is not None:
-        return random_source(reference.name, reference.shape)
-    return open_folder(reference.name, reference.require_folder())
+    return [open_reference(reference) for reference in references]
 
 
 @contextmanager

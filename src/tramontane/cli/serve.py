@@ -29,7 +29,7 @@ from tramontane.cli.model_options import find_device, find_model, parse_quantiza
 from tramontane.cli.models_loading import loading_bars, open_sources
 from tramontane.cli.terminal import notes, tell
 from tramontane.errors import TramontaneError
-from tramontane.gateway.gateway import Gateway
+from tramontane.gateway.deployments import Deployments
 from tramontane.gateway.metrics import Metrics
 from tramontane.gateway.providers.local.provider import LocalOptions, LocalProvider
 from tramontane.gateway.providers.local.sources import Source
@@ -104,39 +104,45 @@ class _Serving:
         metrics = Metrics()
         metrics.read_engines_from(self._provider.metrics)
         platform = Platform(
-            self._database,
-            Authenticator(self._database),
-            Gateway([self._provider], metrics),
-            metrics,
-            ModelStore(self._home),
+            self._database, Authenticator(self._database), [self._provider], metrics, ModelStore(self._home)
         )
-        await platform.answers.open()
+        said = await platform.open(self._names)
+        platform.deployments = self._deployments = Deployments(self._database, platform.store, self._provider)
+        await self._deployments.open()
 
         def cut() -> None:
-            platform.answers.expect_end()
+            platform.expect_end()
             self._provider.close()
 
         server = DrainingServer(create_app(platform), platform, drain_seconds=self._drain_seconds, cut=cut)
         url = url_of(self._listening)
         _introduce(url, first, self._listening)
         tell(self._provider.warnings())
+        for sentence in said:
+            print(sentence)
         flushing = asyncio.create_task(_flush_now_and_then(platform.authenticator))
         loading = asyncio.create_task(self._load(server, platform))
         try:
-            with announce(self._home, url, self._names, self._folders):
+            with announce(self._home, url, self._names, self._folders) as announcement:
+                self._deployments.on_change = lambda: announcement.update(
+                    self._provider.names(), self._provider.folders()
+                )
                 await server.serve([self._listening])
             await loading
         finally:
             flushing.cancel()
+            await self._deployments.close()
+            platform.expect_end()
             await platform.answers.close()
             await asyncio.to_thread(self._provider.close)
-            await platform.authenticator.close()
+            await platform.close()
             await self._database.close()
 
     async def _load(self, server: DrainingServer, platform: Platform) -> None:
         """Loads the models; a server whose model cannot be loaded ends, and says why."""
         try:
             await asyncio.to_thread(self._load_with_progress, platform)
+            self._deployments.set_to_work()
         except _EndingError:
             return
         except Exception:

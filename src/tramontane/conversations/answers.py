@@ -22,7 +22,16 @@ from tramontane.conversations.material import gather
 from tramontane.conversations.prompting import prepare
 from tramontane.conversations.tables import ConversationMessage, MessageState
 from tramontane.conversations.writing import Writing
-from tramontane.errors import InvalidRequestError, ModelNotReadyError, QueueFullError, UnknownModelError
+from tramontane.errors import (
+    InvalidRequestError,
+    ModelNotReadyError,
+    NotAllowedError,
+    PaymentRequiredError,
+    QueueFullError,
+    RateLimitedError,
+    UnavailableError,
+    UnknownModelError,
+)
 from tramontane.gateway.answers import Event
 from tramontane.gateway.exchange import Exchange
 from tramontane.gateway.gateway import Gateway
@@ -44,6 +53,13 @@ _STATUSES = {
     "rate_limited": 429,
     "model_not_ready": 503,
     "internal_server_error": 500,
+    "no_money": 402,
+    "no_price": 402,
+    "cap_reached": 402,
+    "no_route_allowed": 403,
+    "model_not_allowed": 403,
+    "no_route_available": 503,
+    "ledger_unavailable": 503,
 }
 _STOPPED, _INTERRUPTED = 499, 503
 
@@ -124,7 +140,9 @@ class Answers:
     # ── the task of one answer ──────────────────────────────────────────────────────────────────────────────────────
 
     def _begin(self, asker: Asker, answer: ConversationMessage) -> None:
-        exchange = Exchange(uuid.uuid4().hex, ROUTE, asker.owner.workspace_id, asker.credential_name, stream=True)
+        exchange = Exchange(
+            uuid.uuid4().hex, ROUTE, asker.owner.workspace_id, asker.principal.credential_name, stream=True
+        )
         writing = Writing(answer)
         writing.reading = asyncio.create_task(self._read(asker, writing, exchange))
         writing.settled = asyncio.create_task(self._see_to_the_end(writing, exchange))
@@ -136,10 +154,10 @@ class Answers:
         assert message.parent_id is not None  # an answer's question
         async with self._database.read() as session:
             material = await gather(session, asker.owner, message.conversation_id, message.parent_id)
-        prepared = await prepare(self._gateway, exchange, message.model, material, message.content)
+        prepared = await prepare(self._gateway, asker.principal, exchange, message.model, material, message.content)
         message.given, message.not_given, message.left_out = prepared.given, prepared.not_given, prepared.left_out
-        generation = Generation(exchange.id, prepared.chat, prepared.sampling, asker.cache_salt)
-        stream = await self._gateway.generate(message.model, generation, exchange)
+        generation = Generation(exchange.id, prepared.chat, prepared.sampling, asker.principal.cache_salt)
+        stream = await self._gateway.generate(asker.principal, message.model, generation, exchange)
         begun = message.content
         try:
             async for event in stream:
@@ -245,8 +263,10 @@ def _problem(error: BaseException) -> str:
             return "not_found"
         case ModelNotReadyError():
             return "model_not_ready"
-        case QueueFullError():
+        case QueueFullError() | RateLimitedError():
             return "rate_limited"
+        case NotAllowedError() | PaymentRequiredError() | UnavailableError():
+            return error.kind
         case NoRoomError():
             return "document_no_room"
         case InvalidRequestError():

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from tramontane.accounts.principal import Principal
 from tramontane.conversations.owner import Owner
 
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """The owner of a conversation at work, and what an answer's record says of the credential."""
+    """The owner of a conversation at work, and the principal for whom models work and who pays."""
 
     owner: Owner
-    cache_salt: str = field(repr=False)  # the workspace's
-    credential_name: str
+    principal: Principal

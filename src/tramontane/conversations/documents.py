@@ -11,12 +11,12 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import undefer
 
-from tramontane.conversations.cursors import comes_after, cursor_of
 from tramontane.conversations.errors import NotFoundError, TooManyDocumentsError
 from tramontane.conversations.owner import Owner
 from tramontane.conversations.passages import Span
 from tramontane.conversations.plain_text import storable
 from tramontane.conversations.tables import Attachment, Passage, StoredDocument
+from tramontane.storage.cursors import comes_after, cursor_of
 
 if TYPE_CHECKING:
     from tramontane.conversations.extraction import Extracted

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
+from tramontane.accounts.principal import Principal
 from tramontane.conversations import passages
 from tramontane.conversations.choosing import Chosen, as_spans, choose_passages, choose_sentence
 from tramontane.conversations.errors import NoRoomError
@@ -17,6 +18,7 @@ from tramontane.conversations.passages import Piece
 from tramontane.conversations.stop_words import language_of
 from tramontane.conversations.tables import Conversation, ConversationMessage
 from tramontane.gateway.answers import Quote
+from tramontane.gateway.cards import LOCAL, ModelCard
 from tramontane.gateway.exchange import Exchange
 from tramontane.gateway.gateway import Gateway
 from tramontane.gateway.requests import DEFAULT_TEMPERATURE, AnswerFormat, Chat, Continuation, Sampling
@@ -61,30 +63,37 @@ class Prepared:
         ]
 
 
-async def prepare(gateway: Gateway, exchange: Exchange, model: str, material: Material, begun: str) -> Prepared:
+async def prepare(
+    gateway: Gateway,
+    principal: Principal | None,
+    exchange: Exchange,
+    model: str,
+    material: Material,
+    begun: str,
+) -> Prepared:
     """What fits the model's context; `begun` is the beginning of the answer, where one is to be continued.
 
     What has no room is left out: of documents the passages that rank last, of the conversation what is oldest. Raises
     NoRoomError where not one passage fits, and as `Gateway.generate` does.
     """
-    card = gateway.card(model)
+    card = gateway.card(model, principal)
     context = card.max_context
     asked = material.conversation.max_tokens
     most = min(_RESERVED_TOKENS, context // 4) if asked is None else asked
     room = context - min(most, context // 2)
     sample = material.sample(_SAMPLE)
-    sampled = await gateway.tokenize(model, Continuation(sample), exchange)
-    characters = int(room * len(sample) / max(1, len(sampled)))
+    sampled = await gateway.count(principal, model, Continuation(sample), exchange)
+    characters = int(room * len(sample) / max(1, sampled))
     best: Prepared | None = None
     for _ in range(_TRIES):
         # In a thread: of large libraries it takes a while, and others' answers go on.
         try:
-            prepared = await asyncio.to_thread(_compose, material, characters, most, begun, card.focus)
+            prepared = await asyncio.to_thread(_compose, material, characters, most, begun, card)
         except NoRoomError:
             if best is None:
                 raise
             break  # with a little less there was no room for a passage: what did fit is the most
-        used = len(await gateway.tokenize(model, prepared.chat, exchange))
+        used = await gateway.count(principal, model, prepared.chat, exchange)
         if used <= room:
             best = prepared
             if prepared.is_whole or used >= _WELL_FILLED * room:
@@ -96,10 +105,12 @@ async def prepare(gateway: Gateway, exchange: Exchange, model: str, material: Ma
     return best or prepared
 
 
-def _compose(material: Material, characters: int, most: int, begun: str, focus: bool) -> Prepared:
-    """The prompt of about so many characters; with `focus` the question by itself, with the sentence that fits it."""
+def _compose(material: Material, characters: int, most: int, begun: str, card: ModelCard) -> Prepared:
+    """The prompt of about so many characters; with focus the question by itself, with the sentence that fits it."""
     conversation, question = material.conversation, material.branch[-1].content
-    is_focused = focus and conversation.quotes and bool(material.documents)
+    # Other servers hold no answer to its documents: there it is told them, and answers in its own words.
+    quotes = conversation.quotes and card.location == LOCAL
+    is_focused = card.focus and quotes and bool(material.documents)
     all_turns = [] if is_focused else turns(material.branch[:-1])
     told = len(conversation.system_prompt) + len(question) + len(begun) + len(json.dumps(conversation.tools))
     left = characters - told
@@ -122,10 +133,8 @@ def _compose(material: Material, characters: int, most: int, begun: str, focus: 
         messages.append({"role": "assistant", "content": begun, "prefix": True})
     left_out = material.num_earlier + 2 * (len(all_turns) - num_told)
     return Prepared(
-        chat=_chat(material, messages, documents.given),
-        sampling=Sampling(
-            temperature=_temperature(conversation, bool(documents.given) and conversation.quotes), max_tokens=most
-        ),
+        chat=_chat(material, messages, documents.given, quotes),
+        sampling=Sampling(temperature=_temperature(conversation, bool(documents.given) and quotes), max_tokens=most),
         is_whole=left_out == 0 and documents.are_whole,
         left_out=left_out,
         given=documents.described,
@@ -134,8 +143,10 @@ def _compose(material: Material, characters: int, most: int, begun: str, focus: 
     )
 
 
-def _chat(material: Material, messages: Sequence[Mapping[str, Any]], documents: Sequence[Document]) -> Chat:
-    if not (documents and material.conversation.quotes):
+def _chat(
+    material: Material, messages: Sequence[Mapping[str, Any]], documents: Sequence[Document], quotes: bool
+) -> Chat:
+    if not (documents and quotes):
         return Chat(messages, tools=tuple(material.conversation.tools), documents=tuple(documents))
     # An answer of quotes calls no tools. Where the documents do not tell, it says so in the question's language.
     language = language_of(f"{material.branch[-1].content} {material.sample(_SAMPLE)}")

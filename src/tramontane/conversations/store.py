@@ -10,7 +10,6 @@ from typing import Any
 from sqlalchemy import delete, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from tramontane.conversations.cursors import comes_after, cursor_of
 from tramontane.conversations.documents import attach
 from tramontane.conversations.errors import NotFoundError
 from tramontane.conversations.full_text import (
@@ -23,6 +22,7 @@ from tramontane.conversations.full_text import (
 from tramontane.conversations.messages import newest_leaf
 from tramontane.conversations.owner import Owner
 from tramontane.conversations.tables import Conversation, ConversationMessage
+from tramontane.storage.cursors import comes_after, cursor_of
 
 _TITLE_LENGTH = 60
 

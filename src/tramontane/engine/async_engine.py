@@ -8,7 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from tramontane.engine.engine import Engine
+from tramontane.engine.engine import Engine, Prepared
 from tramontane.engine.metrics import EngineMetrics
 from tramontane.engine.request import Output, Request
 from tramontane.errors import ModelNotReadyError
@@ -79,6 +79,11 @@ class AsyncEngine:
         return self._thread.is_alive()
 
     @property
+    def is_idle(self) -> bool:
+        """Whether nobody waits for an output."""
+        return not self._listeners and self._commands.empty()
+
+    @property
     def metrics(self) -> EngineMetrics:
         """Counters and gauges; reading them disturbs nobody."""
         return self._engine.metrics
@@ -95,16 +100,23 @@ class AsyncEngine:
         finally:
             await stream.aclose()
 
-    async def submit(self, request: Request) -> OutputStream:
-        """Queues a request; raises InvalidRequestError or QueueFullError. The caller owns the stream, and closes it."""
-        stream = OutputStream(self, request)
-        accepted: asyncio.Future[None] = stream.loop.create_future()
+    async def prepare(self, request: Request) -> Prepared:
+        """Checks a request without queueing it; raises InvalidRequestError."""
         if self._closed:
             raise ModelNotReadyError("The engine has been closed.")
         if request.grammar is None and len(request.prompt) + len(request.prediction) < _LONG_PROMPT:
-            prepared = self._engine.prepare(request)
-        else:  # seconds, for a hostile grammar
-            prepared = await stream.loop.run_in_executor(self._preparing, self._engine.prepare, request)
+            return self._engine.prepare(request)
+        # Seconds, for a hostile grammar.
+        return await asyncio.get_running_loop().run_in_executor(self._preparing, self._engine.prepare, request)
+
+    async def submit(self, request: Request, prepared: Prepared | None = None) -> OutputStream:
+        """Queues a request; raises InvalidRequestError or QueueFullError. The caller owns the stream, and closes it.
+
+        `prepared`: by `prepare`, if it was; the number of tokens asked for may have changed since.
+        """
+        prepared = prepared or await self.prepare(request)
+        stream = OutputStream(self, request)
+        accepted: asyncio.Future[None] = stream.loop.create_future()
 
         def submit() -> None:
             try:

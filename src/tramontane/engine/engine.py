@@ -334,6 +334,7 @@ class Engine:
         self.metrics.generation_tokens += 1
         if sequence.num_output == 1:
             output.prompt_logprobs = sequence.prompt_logprobs if sequence.wants_prompt_logprobs else None
+            output.num_cached = sequence.num_cached
         if sequence.grammar is not None:
             sequence.grammar.accept(token)
         is_eos = self.tokenizer is not None and token == self.tokenizer.eos_id and not params.ignore_eos

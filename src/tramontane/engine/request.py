@@ -137,6 +137,7 @@ class Output:
     pieces: list[str | Control] = field(default_factory=list)
     logprobs: list[TokenLogprob] | None = None
     prompt_logprobs: list[TokenLogprob] | None = None  # of the prompt's second token and the following, once
+    num_cached: int | None = None  # prompt tokens that were found computed; with the first token
     embedding: list[float] | None = None
     finish_reason: FinishReason | None = None
     # For "stop": the stop string that ended it. For "error": what went wrong.

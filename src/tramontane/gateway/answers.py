@@ -52,6 +52,7 @@ class ChoiceUsage:
     queue_seconds: float = 0.0
     accepted_predictions: int = 0
     rejected_predictions: int = 0
+    is_estimate: bool = False  # counted here, because the provider did not tell
 
 
 @dataclass(slots=True)
@@ -67,6 +68,7 @@ class Event:
     finish_reason: FinishReason | None = None
     detail: str | None = None  # the stop string that ended it, or what went wrong
     usage: ChoiceUsage | None = None
+    cached: int | None = None  # prompt tokens that were found computed; with the first token, where it is known
 
 
 class EventStream(Protocol):
@@ -173,3 +175,4 @@ class Embeddings:
 
     vectors: list[list[float]]
     num_tokens: int
+    is_estimate: bool = False  # counted here, because the provider did not tell

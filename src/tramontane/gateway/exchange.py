@@ -30,6 +30,7 @@ class Exchange:
     queue_seconds: float | None = None
     finish_reasons: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    headers: dict[str, str] = field(default_factory=dict)  # that the answer is to have
     failure: str | None = None  # for the log: what the client is told in general terms
     on_gap: Callable[[float], None] | None = None  # called with the seconds between two tokens
 

@@ -2,80 +2,131 @@
 
 from __future__ import annotations
 
-import difflib
+from collections import Counter
 from collections.abc import Sequence
 
-from tramontane.errors import ModelNotReadyError, UnknownModelError
+from tramontane.accounts.principal import Principal
+from tramontane.errors import InvalidRequestError, UnknownModelError
 from tramontane.gateway.answers import Embeddings, Event, EventStream
 from tramontane.gateway.cards import ModelCard
+from tramontane.gateway.dispatching import Dispatcher, Explanation, not_ready, unknown_model
 from tramontane.gateway.exchange import Exchange
 from tramontane.gateway.metrics import Metrics
+from tramontane.gateway.policy import Policy
 from tramontane.gateway.providers.base import Provider
 from tramontane.gateway.requests import EmbeddingJob, Generation, Prompt
 
 
 class Gateway:
-    """Finds the provider of a model, passes requests on, and observes what comes back."""
+    """Finds the provider of a model, passes requests on, and observes what comes back.
 
-    def __init__(self, providers: Sequence[Provider], metrics: Metrics) -> None:
+    With a dispatcher each request is routed, limited and paid for, and needs a principal. Without one the models of
+    `providers` serve whoever asks: for commands that work on this machine's models, without a database.
+    """
+
+    def __init__(self, providers: Sequence[Provider], metrics: Metrics, dispatcher: Dispatcher | None = None) -> None:
         self._providers = providers
         self._metrics = metrics
+        self._dispatcher = dispatcher
 
-    def cards(self) -> list[ModelCard]:
-        """Every model that is offered, ready or not."""
+    def cards(self, principal: Principal | None = None) -> list[ModelCard]:
+        """Every model that is offered, ready or not; for a principal those that its key may use."""
+        if self._dispatcher is not None:
+            return self._dispatcher.cards(principal)
         return [card for provider in self._providers for card in provider.cards()]
 
-    def card(self, model: str) -> ModelCard:
+    def card(self, model: str, principal: Principal | None = None) -> ModelCard:
         """The card of a model; raises UnknownModelError with the nearest names."""
-        return self._find(model)[1]
+        name = model if self._dispatcher is None else self._dispatcher.resolve(model)
+        cards = self.cards(principal)
+        found = next((card for card in cards if card.name == name), None)
+        if found is None:
+            raise UnknownModelError(unknown_model(model, [card.name for card in cards]))
+        return found
 
-    async def generate(self, model: str, generation: Generation, exchange: Exchange) -> EventStream:
+    def explain(self, principal: Principal, model: str, policy: Policy | None = None) -> Explanation:
+        """Where a request would go now, and why not elsewhere; needs a dispatcher, and raises as its `explain` does."""
+        assert self._dispatcher is not None
+        return self._dispatcher.explain(principal, model, policy)
+
+    def expect_end(self) -> None:
+        """From now on what breaks off is interrupted, not failed. From any thread."""
+        if self._dispatcher is not None:
+            self._dispatcher.expect_end()
+
+    async def generate(
+        self, principal: Principal | None, model: str, generation: Generation, exchange: Exchange
+    ) -> EventStream:
         """Accepts a request, and notes in `exchange` what becomes of it.
 
-        Raises UnknownModelError, ModelNotReadyError, InvalidRequestError or QueueFullError.
+        Raises UnknownModelError, ModelNotReadyError, InvalidRequestError or QueueFullError; with a dispatcher also as
+        `Dispatcher.generate` does.
         """
-        provider = self._ready(model, exchange)
-        stream = await provider.generate(model, generation)
+        exchange.model = model
+        if self._dispatcher is None:
+            prepared = await self._ready(model).prepare(model, generation)
+            stream = await prepared.generate()
+        else:
+            stream = await self._dispatcher.generate(_known(principal), model, generation, exchange)
         exchange.prompt_tokens += stream.num_prompt_tokens
         exchange.notes += stream.notes
         exchange.on_gap = self._metrics.gap_observer(model)
         return _Observed(stream, exchange)
 
-    async def embed(self, model: str, job: EmbeddingJob, exchange: Exchange) -> Embeddings:
+    async def embed(self, principal: Principal | None, model: str, job: EmbeddingJob, exchange: Exchange) -> Embeddings:
         """One vector for each input; raises as `generate` does."""
-        embeddings = await self._ready(model, exchange).embed(model, job)
+        exchange.model = model
+        if self._dispatcher is None:
+            prepared = await self._ready(model).prepare_embedding(model, job)
+            embeddings = await prepared.embed()
+        else:
+            embeddings = await self._dispatcher.embed(_known(principal), model, job, exchange)
         exchange.prompt_tokens = embeddings.num_tokens
         return embeddings
 
-    async def tokenize(self, model: str, prompt: Prompt, exchange: Exchange) -> list[int]:
-        """The tokens that the model would be given."""
-        return await self._ready(model, exchange).tokenize(model, prompt)
-
-    async def detokenize(self, model: str, tokens: list[int], exchange: Exchange) -> str:
-        """The text of the tokens."""
-        return await self._ready(model, exchange).detokenize(model, tokens)
-
-    def _ready(self, model: str, exchange: Exchange) -> Provider:
-        provider, card = self._find(model)
+    async def count(self, principal: Principal | None, model: str, prompt: Prompt, exchange: Exchange) -> int:
+        """How many tokens the model would be given; no fewer, where another server tells them."""
+        if self._dispatcher is None:
+            return len(await self.tokenize(principal, model, prompt, exchange))
         exchange.model = model
-        if card.state == "failed":
-            raise ModelNotReadyError(f"The model {model!r} could not be loaded; the server's log says why.")
-        if card.state == "loading":
-            raise ModelNotReadyError(f"The model {model!r} is being loaded ({card.progress:.0%}); try again soon.")
-        return provider
+        return await self._dispatcher.count(_known(principal), model, prompt)
 
-    def _find(self, model: str) -> tuple[Provider, ModelCard]:
+    async def tokenize(self, principal: Principal | None, model: str, prompt: Prompt, exchange: Exchange) -> list[int]:
+        """The tokens that the model would be given; raises InvalidRequestError where it computes elsewhere."""
+        provider, name = self._local(principal, model, exchange)
+        return await provider.tokenize(name, prompt)
+
+    async def detokenize(self, principal: Principal | None, model: str, tokens: list[int], exchange: Exchange) -> str:
+        """The text of the tokens; raises InvalidRequestError where the model computes elsewhere."""
+        provider, name = self._local(principal, model, exchange)
+        return await provider.detokenize(name, tokens)
+
+    def _local(self, principal: Principal | None, model: str, exchange: Exchange) -> tuple[Provider, str]:
+        exchange.model = model
+        if self._dispatcher is None:
+            return self._ready(model), model
+        found = self._dispatcher.local(_known(principal), model)
+        if found is None:
+            raise InvalidRequestError(
+                "model", f"The model {model!r} computes elsewhere: its tokens are not known here."
+            )
+        return found
+
+    def _ready(self, model: str) -> Provider:
         for provider in self._providers:
             for card in provider.cards():
                 if card.name == model:
-                    return provider, card
-        raise UnknownModelError(self._unknown(model))
+                    if card.state != "ready":
+                        raise not_ready(model, card)
+                    return provider
+        raise UnknownModelError(unknown_model(model, [card.name for card in self.cards()]))
 
-    def _unknown(self, model: str) -> str:
-        names = [card.name for card in self.cards()]
-        nearest = difflib.get_close_matches(model[:200], names, n=3, cutoff=0.4) or names[:3]
-        suggestion = f"; there is {' or '.join(map(repr, nearest))}" if nearest else "; none is served"
-        return f"No model {model[:200]!r} is served here{suggestion}."
+
+def _known(principal: Principal | None) -> Principal:
+    """Where requests are paid for, nobody's is served."""
+    if principal is None:
+        raise TypeError("A request that is metered needs a principal.")
+    return principal
 
 
 class _Observed:
@@ -84,6 +135,7 @@ class _Observed:
     def __init__(self, stream: EventStream, exchange: Exchange) -> None:
         self._stream, self._exchange = stream, exchange
         self.num_prompt_tokens, self.notes = stream.num_prompt_tokens, stream.notes
+        self._counted: Counter[int] = Counter()  # tokens of each choice
 
     def __aiter__(self) -> _Observed:
         return self
@@ -91,6 +143,11 @@ class _Observed:
     async def __anext__(self) -> Event:
         event = await self._stream.__anext__()
         self._exchange.observe(event)
+        self._counted[event.index] += event.num_tokens
+        if event.usage is not None:  # what other servers take is estimated until they say it
+            self._exchange.completion_tokens += event.usage.output - self._counted[event.index]
+            if event.index == 0:
+                self._exchange.prompt_tokens += event.usage.prompt - self.num_prompt_tokens
         return event
 
     async def aclose(self) -> None:

@@ -98,3 +98,23 @@ def _memory_bytes() -> int:
     limit = Path("/sys/fs/cgroup/memory.max")
     text = limit.read_text().strip() if limit.exists() else "max"
     return physical if text == "max" else min(physical, int(text))
+
+
+def free_memory() -> int:
+    """Bytes that programs can still have: the system's word, or what the container's limit leaves."""
+    available = next((line.split()[1] for line in _lines("/proc/meminfo") if line.startswith("MemAvailable:")), None)
+    free = this_machine().memory_bytes if available is None else int(available) * 1024
+    group = Path("/sys/fs/cgroup")
+    if not (group / "memory.current").exists():
+        return free
+    # Pages that only cache files are given up where memory is short.
+    cached = next((line.split()[1] for line in _lines(str(group / "memory.stat")) if line.startswith("file ")), "0")
+    used = int((group / "memory.current").read_text()) - int(cached)
+    return max(0, min(free, this_machine().memory_bytes - used))
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text().splitlines()
+    except OSError:
+        return []

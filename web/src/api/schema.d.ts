@@ -57,10 +57,54 @@ export interface paths {
         };
         /**
          * Get Me
-         * @description Who asks, and in which workspace.
+         * @description Who asks, in which workspace, and what the role allows.
          */
         get: operations["get_me"];
         put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Change Me
+         * @description Change what the body names.
+         */
+        patch: operations["change_me"];
+        trace?: never;
+    };
+    "/v1/me/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Change Password
+         * @description Set a password; all other browsers are signed out.
+         */
+        put: operations["change_password"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/me/workspace": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Choose Workspace
+         * @description Go on in another workspace; this browser's session only.
+         */
+        put: operations["choose_workspace"];
         post?: never;
         delete?: never;
         options?: never;
@@ -418,6 +462,1152 @@ export interface paths {
         patch: operations["change_preset"];
         trace?: never;
     };
+    "/v1/sign-in/options": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Sign In Options
+         * @description How one may sign in here.
+         */
+        get: operations["get_sign_in_options"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sign-in": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sign In By Password
+         * @description Open a browser session by address and password.
+         */
+        post: operations["sign_in_by_password"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/register": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Register
+         * @description Make an organisation of one's own, where the operator allows it; opens a browser session.
+         */
+        post: operations["register"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/join/{token}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Invitation
+         * @description What an invitation is to.
+         */
+        get: operations["get_invitation"];
+        put?: never;
+        /**
+         * Accept Invitation
+         * @description Become a member: as who is signed in with this browser, or as somebody new, who then is signed in.
+         */
+        post: operations["accept_invitation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/organisation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Organisation
+         * @description One's own.
+         */
+        get: operations["get_organisation"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Rename Organisation
+         * @description Give it another name.
+         */
+        patch: operations["rename_organisation"];
+        trace?: never;
+    };
+    "/v1/organisations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Organisations
+         * @description All of them; for the operator.
+         */
+        get: operations["list_organisations"];
+        put?: never;
+        /**
+         * Create Organisation
+         * @description Make a customer, and the link by which its owner comes in; for the operator.
+         */
+        post: operations["create_organisation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/workspaces": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Workspaces
+         * @description The organisation's.
+         */
+        get: operations["list_workspaces"];
+        put?: never;
+        /**
+         * Create Workspace
+         * @description Make one.
+         */
+        post: operations["create_workspace"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/workspaces/{workspace_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Change Workspace
+         * @description Change what the body names.
+         */
+        patch: operations["change_workspace"];
+        trace?: never;
+    };
+    "/v1/members": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Members
+         * @description The organisation's.
+         */
+        get: operations["list_members"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/members/{user_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Remove Member
+         * @description Take a member out: keys and sessions of this organisation end at once.
+         */
+        delete: operations["remove_member"];
+        options?: never;
+        head?: never;
+        /**
+         * Change Member
+         * @description Give a member another role.
+         */
+        patch: operations["change_member"];
+        trace?: never;
+    };
+    "/v1/invitations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Invitations
+         * @description The organisation's.
+         */
+        get: operations["list_invitations"];
+        put?: never;
+        /**
+         * Create Invitation
+         * @description Make a link by which somebody becomes a member.
+         */
+        post: operations["create_invitation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/invitations/{invitation_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Revoke Invitation
+         * @description End an invitation.
+         */
+        delete: operations["revoke_invitation"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Keys
+         * @description The organisation's, or one's own for who may see no others.
+         */
+        get: operations["list_keys"];
+        put?: never;
+        /**
+         * Create Key
+         * @description Make a key; it is shown only now.
+         */
+        post: operations["create_key"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/keys/{key_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Revoke Key
+         * @description End a key at once.
+         */
+        delete: operations["revoke_key"];
+        options?: never;
+        head?: never;
+        /**
+         * Change Key
+         * @description Change what the body names.
+         */
+        patch: operations["change_key"];
+        trace?: never;
+    };
+    "/v1/keys/{key_id}/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Rotate Key
+         * @description Make a key like this one, which goes on working for a while.
+         */
+        post: operations["rotate_key"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/me/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Browser Sessions
+         * @description One's own.
+         */
+        get: operations["list_browser_sessions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/me/sessions/{session_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * End Browser Session
+         * @description Sign that browser out.
+         */
+        delete: operations["end_browser_session"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Audit Entries
+         * @description The newest first.
+         */
+        get: operations["list_audit_entries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audit/verification": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Verify Audit
+         * @description Check the whole chain of digests.
+         */
+        get: operations["verify_audit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audit/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export Audit
+         * @description All entries as JSON lines, the oldest first, in the form that the digests are of.
+         */
+        get: operations["export_audit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/settings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Settings
+         * @description As they are.
+         */
+        get: operations["get_settings"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Change Settings
+         * @description Change what the body names.
+         */
+        patch: operations["change_settings"];
+        trace?: never;
+    };
+    "/v1/catalogue": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Catalogue
+         * @description All models.
+         */
+        get: operations["get_catalogue"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/catalogue/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Catalogue Model
+         * @description One model, by its name or an alias.
+         */
+        get: operations["get_catalogue_model"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/catalogue/{name}/lifecycle": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Set Lifecycle
+         * @description Decide where a model stands; for the operator.
+         */
+        put: operations["set_lifecycle"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/catalogue/{name}/licence": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Accept Licence
+         * @description Record that its licence was read and is accepted; for the operator.
+         */
+        post: operations["accept_licence"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/providers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Providers
+         * @description All of them.
+         */
+        get: operations["list_providers"];
+        put?: never;
+        /**
+         * Create Provider
+         * @description Add a server that speaks OpenAI's API.
+         */
+        post: operations["create_provider"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/providers/{provider_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Change Provider
+         * @description Change what the body names.
+         */
+        patch: operations["change_provider"];
+        trace?: never;
+    };
+    "/v1/providers/{provider_id}/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Check Provider
+         * @description Ask it for its models.
+         */
+        post: operations["check_provider"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/offerings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Offerings
+         * @description All of them.
+         */
+        get: operations["list_offerings"];
+        put?: never;
+        /**
+         * Create Offering
+         * @description Offer a model of a provider.
+         */
+        post: operations["create_offering"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/offerings/{offering_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Change Offering
+         * @description Change what the body names.
+         */
+        patch: operations["change_offering"];
+        trace?: never;
+    };
+    "/v1/offerings/{offering_id}/prices": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Prices
+         * @description Past, present and to come.
+         */
+        get: operations["list_prices"];
+        put?: never;
+        /**
+         * Create Price
+         * @description Set a price from a moment on.
+         */
+        post: operations["create_price"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/prices/{price_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Delete Price
+         * @description Take back a price that has not begun.
+         */
+        delete: operations["delete_price"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/deployments": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Deployments
+         * @description All of them, with the machine's memory.
+         */
+        get: operations["list_deployments"];
+        put?: never;
+        /**
+         * Create Deployment
+         * @description Pull a model where it is not here, load it, and serve it from now on.
+         */
+        post: operations["create_deployment"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/deployments/{deployment_id}/start": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Start Deployment
+         * @description Load it again.
+         */
+        post: operations["start_deployment"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/deployments/{deployment_id}/stop": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Stop Deployment
+         * @description Take it out of memory, once its answers are written.
+         */
+        post: operations["stop_deployment"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/deployments/{deployment_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Delete Deployment
+         * @description Forget it; the model's files stay until they are deleted.
+         */
+        delete: operations["delete_deployment"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/route": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Explain Route
+         * @description For a model, in the present workspace.
+         */
+        get: operations["explain_route"];
+        put?: never;
+        /**
+         * Try Route
+         * @description The same, as if the workspace had another policy: before it is saved.
+         */
+        post: operations["try_route"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Usage
+         * @description Sums by model, key, workspace or day, the dearest first; of the last 30 days where nothing else is said.
+         *
+         *     `days` are for charts: those of the ten dearest groups, and of the rest together as group `*`.
+         */
+        get: operations["get_usage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/usage/requests": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Usage Requests
+         * @description Requests, the newest first.
+         */
+        get: operations["list_usage_requests"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/usage/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export Usage
+         * @description Requests as CSV.
+         */
+        get: operations["export_usage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/billing": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Billing
+         * @description What there is to spend.
+         */
+        get: operations["get_billing"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/billing/lots": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Lots
+         * @description Credit and commitments.
+         */
+        get: operations["list_lots"];
+        put?: never;
+        /**
+         * Create Lot
+         * @description Buy a commitment, or record prepaid credit; for the operator.
+         */
+        post: operations["create_lot"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/billing/lots/{lot_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Lot
+         * @description With the curve of its balance.
+         */
+        get: operations["get_lot"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/billing/lots/{lot_id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancel Lot
+         * @description End it: what is neither spent nor held goes back; for the operator.
+         */
+        post: operations["cancel_lot"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/billing/pay-as-you-go": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Set Pay As You Go
+         * @description Allow it, change its cap, or end it. Who may spend may lower it; who sells may set anybody's to anything.
+         */
+        put: operations["set_pay_as_you_go"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/billing/transfers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Transfers
+         * @description The ledger, the newest first.
+         */
+        get: operations["list_transfers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/billing/statements": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Statements
+         * @description The months that have one.
+         */
+        get: operations["list_statements"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/billing/statements/{month}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Statement
+         * @description A month, as 2026-11.
+         */
+        get: operations["get_statement"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/billing/statements/{month}/csv": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export Statement Csv
+         * @description As CSV.
+         */
+        get: operations["export_statement_csv"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/billing/statements/{month}/pdf": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export Statement Pdf
+         * @description As PDF.
+         */
+        get: operations["export_statement_pdf"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/billing/budgets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Budgets
+         * @description The organisation's.
+         */
+        get: operations["list_budgets"];
+        put?: never;
+        /**
+         * Create Budget
+         * @description Make one.
+         */
+        post: operations["create_budget"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/billing/budgets/{budget_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Delete Budget
+         * @description Delete one.
+         */
+        delete: operations["delete_budget"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/limits": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Limits
+         * @description With what was taken this month.
+         */
+        get: operations["list_limits"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/limits/{scope}/{scope_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Set Limit
+         * @description Set all four; null lifts one.
+         */
+        put: operations["set_limit"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -436,6 +1626,140 @@ export interface components {
             model?: string | null;
         };
         /**
+         * ApiKey
+         * @description A key, without itself.
+         */
+        ApiKey: {
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /** Prefix */
+            prefix: string;
+            /** Workspace Id */
+            workspace_id: string;
+            /** Workspace Name */
+            workspace_name: string;
+            /** User Id */
+            user_id: string;
+            /** User Name */
+            user_name: string;
+            /**
+             * Scopes
+             * @description Null: all that its user may do.
+             */
+            scopes: ("inference" | "read" | "manage")[] | null;
+            /**
+             * Models
+             * @description Null: all models.
+             */
+            models: string[] | null;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Expires At */
+            expires_at: string | null;
+            /** Revoked At */
+            revoked_at: string | null;
+            /** Last Used At */
+            last_used_at: string | null;
+            /** Rotated From */
+            rotated_from: string | null;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "active" | "expiring" | "expired" | "revoked";
+        };
+        /**
+         * ApiKeyChange
+         * @description What is to change.
+         */
+        ApiKeyChange: {
+            /** Name */
+            name?: string | null;
+            /** Models */
+            models?: string[] | null;
+            /** Expires At */
+            expires_at?: string | null;
+        };
+        /**
+         * ApiKeyCreated
+         * @description With the key itself, shown once.
+         */
+        ApiKeyCreated: {
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /** Prefix */
+            prefix: string;
+            /** Workspace Id */
+            workspace_id: string;
+            /** Workspace Name */
+            workspace_name: string;
+            /** User Id */
+            user_id: string;
+            /** User Name */
+            user_name: string;
+            /**
+             * Scopes
+             * @description Null: all that its user may do.
+             */
+            scopes: ("inference" | "read" | "manage")[] | null;
+            /**
+             * Models
+             * @description Null: all models.
+             */
+            models: string[] | null;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Expires At */
+            expires_at: string | null;
+            /** Revoked At */
+            revoked_at: string | null;
+            /** Last Used At */
+            last_used_at: string | null;
+            /** Rotated From */
+            rotated_from: string | null;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "active" | "expiring" | "expired" | "revoked";
+            /** Key */
+            key: string;
+        };
+        /**
+         * ApiKeyDraft
+         * @description A new key. Its workspace is the present one unless it is named.
+         */
+        ApiKeyDraft: {
+            /** Name */
+            name: string;
+            /** Workspace Id */
+            workspace_id?: string | null;
+            /** Scopes */
+            scopes?: ("inference" | "read" | "manage")[] | null;
+            /** Models */
+            models?: string[] | null;
+            /** Expires At */
+            expires_at?: string | null;
+        };
+        /**
+         * ApiKeyList
+         * @description Of the organisation, or one's own for who may see no others.
+         */
+        ApiKeyList: {
+            /** Data */
+            data: components["schemas"]["ApiKey"][];
+        };
+        /**
          * Asked
          * @description The question as it was kept, and the answers that are being written: read their events.
          */
@@ -443,6 +1767,208 @@ export interface components {
             question: components["schemas"]["MessageBody"];
             /** Answers */
             answers: components["schemas"]["MessageBody"][];
+        };
+        /**
+         * AuditEntry
+         * @description Who did what, when, from where.
+         */
+        AuditEntry: {
+            /** Number */
+            number: number;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Actor Id */
+            actor_id: string | null;
+            /** Actor Name */
+            actor_name: string;
+            /** Credential */
+            credential: string;
+            /** Address */
+            address: string;
+            /** Action */
+            action: string;
+            /** Target Kind */
+            target_kind: string;
+            /** Target Id */
+            target_id: string;
+            /** Detail */
+            detail: {
+                [key: string]: unknown;
+            };
+            /** Previous */
+            previous: string;
+            /** Hash */
+            hash: string;
+        };
+        /**
+         * AuditPage
+         * @description The newest first; `next` is where the page after it begins.
+         */
+        AuditPage: {
+            /** Data */
+            data: components["schemas"]["AuditEntry"][];
+            /** Next */
+            next: number | null;
+        };
+        /**
+         * AuditVerification
+         * @description Whether the chain of digests is whole.
+         */
+        AuditVerification: {
+            /** Entries */
+            entries: number;
+            /** Is Whole */
+            is_whole: boolean;
+            /** First Broken */
+            first_broken: number | null;
+        };
+        /**
+         * BillingOverview
+         * @description What there is to spend.
+         */
+        BillingOverview: {
+            /**
+             * Currency
+             * @default EUR
+             * @constant
+             */
+            currency: "EUR";
+            /** Available */
+            available: number;
+            /** Held */
+            held: number;
+            /** Month Spend */
+            month_spend: number;
+            /** Pay As You Go Cap */
+            pay_as_you_go_cap: number | null;
+            /** Pay As You Go Spend */
+            pay_as_you_go_spend: number;
+            /** Lots */
+            lots: components["schemas"]["Lot"][];
+        };
+        /**
+         * BrowserSession
+         * @description A browser that is signed in.
+         */
+        BrowserSession: {
+            /** Id */
+            id: string;
+            /** Workspace Name */
+            workspace_name: string;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Last Used At */
+            last_used_at: string | null;
+            /**
+             * Expires At
+             * Format: date-time
+             */
+            expires_at: string;
+            /** Is Current */
+            is_current: boolean;
+        };
+        /**
+         * BrowserSessionList
+         * @description One's own.
+         */
+        BrowserSessionList: {
+            /** Data */
+            data: components["schemas"]["BrowserSession"][];
+        };
+        /**
+         * BudgetBody
+         * @description A month's amount, with warnings.
+         */
+        BudgetBody: {
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /** Workspace Id */
+            workspace_id: string | null;
+            /** Amount */
+            amount: number;
+            /** Thresholds */
+            thresholds: number[];
+            /** Webhook Url */
+            webhook_url: string | null;
+            /**
+             * Spend
+             * @description This month.
+             */
+            spend: number;
+            /** Warned Percent */
+            warned_percent: number;
+            /**
+             * Last Problem
+             * @description Why the last call failed.
+             */
+            last_problem: string | null;
+        };
+        /**
+         * BudgetCreated
+         * @description With the secret that its calls are signed with, shown once.
+         */
+        BudgetCreated: {
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /** Workspace Id */
+            workspace_id: string | null;
+            /** Amount */
+            amount: number;
+            /** Thresholds */
+            thresholds: number[];
+            /** Webhook Url */
+            webhook_url: string | null;
+            /**
+             * Spend
+             * @description This month.
+             */
+            spend: number;
+            /** Warned Percent */
+            warned_percent: number;
+            /**
+             * Last Problem
+             * @description Why the last call failed.
+             */
+            last_problem: string | null;
+            /** Webhook Secret */
+            webhook_secret: string | null;
+        };
+        /**
+         * BudgetDraft
+         * @description A budget to be.
+         */
+        BudgetDraft: {
+            /** Name */
+            name: string;
+            /** Workspace Id */
+            workspace_id?: string | null;
+            /**
+             * Amount
+             * @description Nano-euros (10⁻⁹ €).
+             */
+            amount: number;
+            /** Thresholds */
+            thresholds?: number[];
+            /** Webhook Url */
+            webhook_url?: string | null;
+        };
+        /**
+         * BudgetList
+         * @description Of the organisation.
+         */
+        BudgetList: {
+            /** Data */
+            data: components["schemas"]["BudgetBody"][];
         };
         /**
          * Capabilities
@@ -498,9 +2024,19 @@ export interface components {
             max_context_length: number;
             /**
              * Aliases
-             * @default []
+             * @description That lead to it now.
              */
             aliases: string[];
+            /**
+             * Deprecation
+             * @description From when on it is deprecated; null where nobody has said.
+             */
+            deprecation: string | null;
+            /**
+             * Deprecation Replacement Model
+             * @description What to use then.
+             */
+            deprecation_replacement_model: string | null;
             capabilities: components["schemas"]["Capabilities"];
             /** Default Model Temperature */
             default_model_temperature: number;
@@ -567,6 +2103,70 @@ export interface components {
             object: "list";
             /** Data */
             data: components["schemas"]["Card"][];
+        };
+        /**
+         * Catalogue
+         * @description All models.
+         */
+        Catalogue: {
+            /** Data */
+            data: components["schemas"]["CatalogueModel"][];
+        };
+        /**
+         * CatalogueModel
+         * @description A model of the family, or one of the operator's own.
+         */
+        CatalogueModel: {
+            /** Name */
+            name: string;
+            /** Title */
+            title: string;
+            /** Version */
+            version: string;
+            /**
+             * Aliases
+             * @description That point to it now.
+             */
+            aliases: string[];
+            /** Maker */
+            maker: string;
+            /** Summary */
+            summary: string;
+            licence: components["schemas"]["Licence"];
+            /**
+             * Parameters
+             * @description All weights; null: its makers do not say.
+             */
+            parameters: number | null;
+            /**
+             * Active Parameters
+             * @description Used for each token.
+             */
+            active_parameters: number | null;
+            /** Max Context */
+            max_context: number | null;
+            /** Languages */
+            languages: string[];
+            /**
+             * Abilities
+             * @description chat, fim, tools, reasoning, embeddings, vision, code …
+             */
+            abilities: string[];
+            /** File Formats */
+            file_formats: string[];
+            /** Repository */
+            repository: string | null;
+            /** Released */
+            released: string | null;
+            /** Documents */
+            documents: components["schemas"]["Document"][];
+            lifecycle: components["schemas"]["Lifecycle"];
+            /** Offerings */
+            offerings: components["schemas"]["Offering"][];
+            /** Is Pulled */
+            is_pulled: boolean;
+            /** Fits */
+            fits: components["schemas"]["MemoryFit"][];
         };
         /**
          * ConversationBody
@@ -743,6 +2343,19 @@ export interface components {
             next?: string | null;
         };
         /**
+         * CurvePoint
+         * @description A lot's balance at a moment.
+         */
+        CurvePoint: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Balance */
+            balance: number;
+        };
+        /**
          * Deleted
          * @description A model whose files are gone.
          */
@@ -756,6 +2369,87 @@ export interface components {
             object: "model";
             /** Deleted */
             deleted: boolean;
+        };
+        /**
+         * Deployment
+         * @description A model that runs on this machine, or is to.
+         */
+        Deployment: {
+            /**
+             * Id
+             * @description Null for those of the command line, which end with the server.
+             */
+            id: string | null;
+            /** Name */
+            name: string;
+            /** Reference */
+            reference: string;
+            /** Quantization */
+            quantization: string;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "pulling" | "loading" | "running" | "stopped" | "failed";
+            /**
+             * Progress
+             * @description 0 to 1.
+             */
+            progress: number;
+            /** Done Bytes */
+            done_bytes: number | null;
+            /** Total Bytes */
+            total_bytes: number | null;
+            /** Message */
+            message: string | null;
+            /** Memory Bytes */
+            memory_bytes: number | null;
+        };
+        /**
+         * DeploymentDraft
+         * @description A model to run on this machine.
+         */
+        DeploymentDraft: {
+            /** Reference */
+            reference: string;
+            /**
+             * Name
+             * @description What it is to be served as; null: its catalogue name.
+             */
+            name?: string | null;
+            /**
+             * Quantization
+             * @default none
+             * @enum {string}
+             */
+            quantization: "none" | "int8" | "int4";
+            /**
+             * Accept Licence
+             * @default false
+             */
+            accept_licence: boolean;
+        };
+        /**
+         * DeploymentList
+         * @description Of this machine, with its memory in bytes.
+         */
+        DeploymentList: {
+            /** Data */
+            data: components["schemas"]["Deployment"][];
+            /** Memory Total */
+            memory_total: number;
+            /** Memory Available */
+            memory_available: number;
+        };
+        /**
+         * Document
+         * @description Something to read about a model.
+         */
+        Document: {
+            /** Title */
+            title: string;
+            /** Url */
+            url: string;
         };
         /**
          * DocumentHead
@@ -835,20 +2529,527 @@ export interface components {
             passages: components["schemas"]["Span"][];
         };
         /**
+         * InstallationSettings
+         * @description What the operator sets for the whole installation.
+         */
+        InstallationSettings: {
+            /**
+             * Self Registration
+             * @description Whether anybody may register and try.
+             */
+            self_registration: boolean;
+            /**
+             * Free Monthly Nano Euros
+             * @description What each of them may spend in a month.
+             */
+            free_monthly_nano_euros: number;
+            /**
+             * Region
+             * @description Where this machine stands: a country's code.
+             */
+            region?: string | null;
+            /**
+             * Operator
+             * @description The company that runs this machine.
+             */
+            operator: string;
+        };
+        /**
+         * InstallationSettingsChange
+         * @description What is to change.
+         */
+        InstallationSettingsChange: {
+            /** Self Registration */
+            self_registration?: boolean | null;
+            /** Free Monthly Nano Euros */
+            free_monthly_nano_euros?: number | null;
+            /** Region */
+            region?: string | null;
+            /** Operator */
+            operator?: string | null;
+        };
+        /**
+         * Invitation
+         * @description A link that was made.
+         */
+        Invitation: {
+            /** Id */
+            id: string;
+            /** Email */
+            email: string | null;
+            /**
+             * Role
+             * @enum {string}
+             */
+            role: "owner" | "admin" | "developer" | "member" | "billing";
+            /** Invited By */
+            invited_by: string;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /**
+             * Expires At
+             * Format: date-time
+             */
+            expires_at: string;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "open" | "accepted" | "revoked" | "expired";
+        };
+        /**
+         * InvitationAcceptance
+         * @description A new user accepts; who is signed in already accepts with an empty body.
+         */
+        InvitationAcceptance: {
+            /** Name */
+            name?: string | null;
+            /** Email */
+            email?: string | null;
+            /** Password */
+            password?: string | null;
+        };
+        /**
+         * InvitationCreated
+         * @description With the link itself, shown once.
+         */
+        InvitationCreated: {
+            /** Id */
+            id: string;
+            /** Email */
+            email: string | null;
+            /**
+             * Role
+             * @enum {string}
+             */
+            role: "owner" | "admin" | "developer" | "member" | "billing";
+            /** Invited By */
+            invited_by: string;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /**
+             * Expires At
+             * Format: date-time
+             */
+            expires_at: string;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "open" | "accepted" | "revoked" | "expired";
+            /** Link */
+            link: string;
+        };
+        /**
+         * InvitationDraft
+         * @description Whom to invite. Without an address whoever has the link may use it, once.
+         */
+        InvitationDraft: {
+            /** Email */
+            email?: string | null;
+            /**
+             * Role
+             * @default developer
+             * @enum {string}
+             */
+            role: "owner" | "admin" | "developer" | "member" | "billing";
+        };
+        /**
+         * InvitationList
+         * @description Of the organisation.
+         */
+        InvitationList: {
+            /** Data */
+            data: components["schemas"]["Invitation"][];
+        };
+        /**
+         * InvitationView
+         * @description What who opens the link is told.
+         */
+        InvitationView: {
+            /** Organisation */
+            organisation: string;
+            /** Invited By */
+            invited_by: string;
+            /**
+             * Role
+             * @enum {string}
+             */
+            role: "owner" | "admin" | "developer" | "member" | "billing";
+            /** Email */
+            email: string | null;
+            /** Oidc */
+            oidc: string | null;
+        };
+        /**
+         * Licence
+         * @description What a model may be used for.
+         */
+        Licence: {
+            /** Name */
+            name: string;
+            /** Url */
+            url: string | null;
+            /** Allows Production */
+            allows_production: boolean;
+            /** Needs Acceptance */
+            needs_acceptance: boolean;
+            /** Accepted At */
+            accepted_at: string | null;
+            /** Accepted By */
+            accepted_by: string | null;
+        };
+        /**
+         * Lifecycle
+         * @description Where a model stands in its life, and what is announced.
+         */
+        Lifecycle: {
+            /**
+             * Stage
+             * @enum {string}
+             */
+            stage: "preview" | "available" | "legacy" | "deprecated" | "retired";
+            /** Legacy At */
+            legacy_at: string | null;
+            /** Deprecated At */
+            deprecated_at: string | null;
+            /** Retired At */
+            retired_at: string | null;
+            /** Replacement */
+            replacement: string | null;
+        };
+        /**
+         * LifecycleChange
+         * @description What the operator decides. Legacy lasts 30 days at least, Deprecated 90.
+         */
+        LifecycleChange: {
+            /**
+             * Stage
+             * @enum {string}
+             */
+            stage: "preview" | "available" | "legacy" | "deprecated" | "retired";
+            /** Legacy At */
+            legacy_at?: string | null;
+            /** Deprecated At */
+            deprecated_at?: string | null;
+            /** Retired At */
+            retired_at?: string | null;
+            /** Replacement */
+            replacement?: string | null;
+        };
+        /**
+         * LimitBody
+         * @description What a scope may take, and has taken this month.
+         */
+        LimitBody: {
+            /**
+             * Scope
+             * @enum {string}
+             */
+            scope: "organisation" | "workspace" | "key";
+            /** Scope Id */
+            scope_id: string;
+            /** Name */
+            name: string;
+            /** Requests Per Second */
+            requests_per_second: number | null;
+            /** Tokens Per Minute */
+            tokens_per_minute: number | null;
+            /** Tokens Per Month */
+            tokens_per_month: number | null;
+            /** Spend Per Month */
+            spend_per_month: number | null;
+            /** Month Tokens */
+            month_tokens: number;
+            /** Month Spend */
+            month_spend: number;
+        };
+        /**
+         * LimitChange
+         * @description Null: no limit.
+         */
+        LimitChange: {
+            /** Requests Per Second */
+            requests_per_second?: number | null;
+            /** Tokens Per Minute */
+            tokens_per_minute?: number | null;
+            /** Tokens Per Month */
+            tokens_per_month?: number | null;
+            /** Spend Per Month */
+            spend_per_month?: number | null;
+        };
+        /**
+         * LimitList
+         * @description The organisation's, its workspaces' and its keys'.
+         */
+        LimitList: {
+            /** Data */
+            data: components["schemas"]["LimitBody"][];
+        };
+        /**
+         * Lot
+         * @description Money that may be spent.
+         */
+        Lot: {
+            /** Id */
+            id: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "credit" | "commitment" | "pay_as_you_go" | "free";
+            /** Name */
+            name: string;
+            /** Amount */
+            amount: number;
+            /**
+             * Balance
+             * @description What is left, held or not.
+             */
+            balance: number;
+            /**
+             * Held
+             * @description Promised to requests that run.
+             */
+            held: number;
+            /**
+             * Starts At
+             * Format: date-time
+             */
+            starts_at: string;
+            /** Ends At */
+            ends_at: string | null;
+            /** Models */
+            models: string[] | null;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "active" | "completed" | "expired" | "cancelled";
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+        };
+        /**
+         * LotDetail
+         * @description With its draw-down.
+         */
+        LotDetail: {
+            /** Id */
+            id: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "credit" | "commitment" | "pay_as_you_go" | "free";
+            /** Name */
+            name: string;
+            /** Amount */
+            amount: number;
+            /**
+             * Balance
+             * @description What is left, held or not.
+             */
+            balance: number;
+            /**
+             * Held
+             * @description Promised to requests that run.
+             */
+            held: number;
+            /**
+             * Starts At
+             * Format: date-time
+             */
+            starts_at: string;
+            /** Ends At */
+            ends_at: string | null;
+            /** Models */
+            models: string[] | null;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "active" | "completed" | "expired" | "cancelled";
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Curve */
+            curve: components["schemas"]["CurvePoint"][];
+            /**
+             * Pace
+             * @description Nano-euros a day, over the last 7 days.
+             */
+            pace: number | null;
+            /**
+             * Runs Out At
+             * @description At this pace; null: not before its end.
+             */
+            runs_out_at: string | null;
+        };
+        /**
+         * LotDraft
+         * @description A commitment or prepaid credit; only the operator's owners and admins and billing make one.
+         */
+        LotDraft: {
+            /**
+             * Organisation Id
+             * @description Null: one's own.
+             */
+            organisation_id?: string | null;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "credit" | "commitment";
+            /** Name */
+            name: string;
+            /**
+             * Amount
+             * @description Nano-euros (10⁻⁹ €).
+             */
+            amount: number;
+            /**
+             * Starts At
+             * @description Null: now.
+             */
+            starts_at?: string | null;
+            /**
+             * Ends At
+             * @description A commitment has one.
+             */
+            ends_at?: string | null;
+            /** Models */
+            models?: string[] | null;
+        };
+        /**
+         * LotList
+         * @description Of the organisation, in the order in which they are drawn on.
+         */
+        LotList: {
+            /** Data */
+            data: components["schemas"]["Lot"][];
+        };
+        /**
          * Me
-         * @description Who is signed in.
+         * @description Who is signed in, and what this user may do here.
          */
         Me: {
             /** User Id */
             user_id: string;
             /** User Name */
             user_name: string;
+            /** Email */
+            email: string | null;
+            /** Has Password */
+            has_password: boolean;
             /** Workspace Id */
             workspace_id: string;
             /** Workspace Name */
             workspace_name: string;
-            /** Role */
-            role: string;
+            /** Organisation Id */
+            organisation_id: string;
+            /** Organisation Name */
+            organisation_name: string;
+            /**
+             * Is Operator
+             * @description Whether this organisation runs the installation.
+             */
+            is_operator: boolean;
+            /**
+             * Role
+             * @enum {string}
+             */
+            role: "owner" | "admin" | "developer" | "member" | "billing";
+            /**
+             * Workspaces
+             * @description Of this and the user's other organisations.
+             */
+            workspaces: components["schemas"]["WorkspaceRef"][];
+            /**
+             * Permissions
+             * @description What the role allows: see docs/platform.md.
+             */
+            permissions: string[];
+        };
+        /**
+         * MeChange
+         * @description What of oneself is to change.
+         */
+        MeChange: {
+            /** Name */
+            name?: string | null;
+            /** Email */
+            email?: string | null;
+        };
+        /**
+         * Member
+         * @description A user in an organisation.
+         */
+        Member: {
+            /** User Id */
+            user_id: string;
+            /** Name */
+            name: string;
+            /** Email */
+            email: string | null;
+            /**
+             * Role
+             * @enum {string}
+             */
+            role: "owner" | "admin" | "developer" | "member" | "billing";
+            /**
+             * Joined At
+             * Format: date-time
+             */
+            joined_at: string;
+            /** Last Seen At */
+            last_seen_at: string | null;
+        };
+        /**
+         * MemberChange
+         * @description Another role.
+         */
+        MemberChange: {
+            /**
+             * Role
+             * @enum {string}
+             */
+            role: "owner" | "admin" | "developer" | "member" | "billing";
+        };
+        /**
+         * MemberList
+         * @description Of the organisation.
+         */
+        MemberList: {
+            /** Data */
+            data: components["schemas"]["Member"][];
+        };
+        /**
+         * MemoryFit
+         * @description What a model needs in memory, and what there is, in bytes.
+         */
+        MemoryFit: {
+            /**
+             * Quantization
+             * @enum {string}
+             */
+            quantization: "none" | "int8" | "int4";
+            /** Needed */
+            needed: number;
+            /** Available */
+            available: number;
+            /** Fits */
+            fits: boolean;
         };
         /**
          * MessageBody
@@ -974,6 +3175,174 @@ export interface components {
             path: string;
         };
         /**
+         * Offering
+         * @description A model at a provider.
+         */
+        Offering: {
+            /** Id */
+            id: string;
+            /** Model */
+            model: string;
+            /** Provider Id */
+            provider_id: string;
+            /** Provider Name */
+            provider_name: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "local" | "openai_compatible";
+            /** Operator */
+            operator: string;
+            /** Region */
+            region: string | null;
+            /** Upstream Model */
+            upstream_model: string;
+            /** Max Context */
+            max_context: number | null;
+            /** Enabled */
+            enabled: boolean;
+            /**
+             * Is Running
+             * @description Of local ones: whether the model is loaded.
+             */
+            is_running: boolean;
+            /** @description Now. Without one nobody is served. */
+            price: components["schemas"]["Price"] | null;
+            health: components["schemas"]["tramontane__api__schemas__catalogue__Health"];
+        };
+        /**
+         * OfferingChange
+         * @description What is to change.
+         */
+        OfferingChange: {
+            /** Upstream Model */
+            upstream_model?: string | null;
+            /** Max Context */
+            max_context?: number | null;
+            /** Enabled */
+            enabled?: boolean | null;
+        };
+        /**
+         * OfferingDraft
+         * @description A model that a provider offers.
+         */
+        OfferingDraft: {
+            /** Model */
+            model: string;
+            /** Provider Id */
+            provider_id: string;
+            /**
+             * Upstream Model
+             * @description What the provider calls it; null: the same.
+             */
+            upstream_model?: string | null;
+            /** Max Context */
+            max_context?: number | null;
+            price?: components["schemas"]["PriceDraft"] | null;
+        };
+        /**
+         * OfferingList
+         * @description All offerings.
+         */
+        OfferingList: {
+            /** Data */
+            data: components["schemas"]["Offering"][];
+        };
+        /**
+         * Organisation
+         * @description Who pays.
+         */
+        Organisation: {
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /** Is Operator */
+            is_operator: boolean;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+        };
+        /**
+         * OrganisationChange
+         * @description A new name.
+         */
+        OrganisationChange: {
+            /** Name */
+            name: string;
+        };
+        /**
+         * OrganisationCreated
+         * @description With the link by which its first owner comes in; shown once.
+         */
+        OrganisationCreated: {
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /** Is Operator */
+            is_operator: boolean;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Invitation Link */
+            invitation_link: string;
+        };
+        /**
+         * OrganisationDraft
+         * @description A new customer; its owner is invited by link.
+         */
+        OrganisationDraft: {
+            /** Name */
+            name: string;
+        };
+        /**
+         * OrganisationList
+         * @description All of them, for the operator.
+         */
+        OrganisationList: {
+            /** Data */
+            data: components["schemas"]["Organisation"][];
+        };
+        /**
+         * PasswordChange
+         * @description A new password; the old one where there is one.
+         */
+        PasswordChange: {
+            /** Current */
+            current?: string | null;
+            /** New */
+            new: string;
+        };
+        /**
+         * PayAsYouGo
+         * @description Spend and pay later, up to a cap each month; null ends it.
+         */
+        PayAsYouGo: {
+            /**
+             * Organisation Id
+             * @description Null: one's own; others for the operator.
+             */
+            organisation_id?: string | null;
+            /** Monthly Cap */
+            monthly_cap: number | null;
+        };
+        /**
+         * PostingBody
+         * @description One side of it.
+         */
+        PostingBody: {
+            /** Account */
+            account: string;
+            /** Amount */
+            amount: number;
+        };
+        /**
          * PresetBody
          * @description A preset that was kept.
          */
@@ -1032,6 +3401,166 @@ export interface components {
             data: components["schemas"]["PresetBody"][];
         };
         /**
+         * Price
+         * @description Nano-euros for a million tokens.
+         */
+        Price: {
+            /** Id */
+            id: string;
+            /** Offering Id */
+            offering_id: string;
+            /** Currency */
+            currency: string;
+            /** Input */
+            input: number;
+            /** Cached Input */
+            cached_input: number;
+            /** Output */
+            output: number;
+            /** Batch Percent */
+            batch_percent: number;
+            /**
+             * Valid From
+             * Format: date-time
+             */
+            valid_from: string;
+            /** Valid Until */
+            valid_until: string | null;
+        };
+        /**
+         * PriceDraft
+         * @description A price to come, or from now on. It ends the one before it.
+         */
+        PriceDraft: {
+            /**
+             * Currency
+             * @default EUR
+             */
+            currency: string;
+            /**
+             * Input
+             * @description Nano-euros (10⁻⁹ €).
+             */
+            input: number;
+            /**
+             * Cached Input
+             * @description Null: as input.
+             */
+            cached_input?: number | null;
+            /**
+             * Output
+             * @description Nano-euros (10⁻⁹ €).
+             */
+            output: number;
+            /**
+             * Batch Percent
+             * @default 50
+             */
+            batch_percent: number;
+            /**
+             * Valid From
+             * @description Null: now.
+             */
+            valid_from?: string | null;
+            /** Valid Until */
+            valid_until?: string | null;
+        };
+        /**
+         * PriceList
+         * @description Of an offering: past, present and to come.
+         */
+        PriceList: {
+            /** Data */
+            data: components["schemas"]["Price"][];
+        };
+        /**
+         * Provider
+         * @description Who computes.
+         */
+        Provider: {
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "local" | "openai_compatible";
+            /** Base Url */
+            base_url: string | null;
+            /** Key Header */
+            key_header: string;
+            /** Has Key */
+            has_key: boolean;
+            /** Operator */
+            operator: string;
+            /** Region */
+            region: string | null;
+            /** Enabled */
+            enabled: boolean;
+        };
+        /**
+         * ProviderChange
+         * @description What is to change.
+         */
+        ProviderChange: {
+            /** Name */
+            name?: string | null;
+            /** Base Url */
+            base_url?: string | null;
+            /** Key */
+            key?: string | null;
+            /** Operator */
+            operator?: string | null;
+            /** Region */
+            region?: string | null;
+            /** Enabled */
+            enabled?: boolean | null;
+        };
+        /**
+         * ProviderCheck
+         * @description Whether it answers, and what it offers.
+         */
+        ProviderCheck: {
+            /** Ok */
+            ok: boolean;
+            /** Problem */
+            problem: string | null;
+            /** Models */
+            models: string[];
+        };
+        /**
+         * ProviderDraft
+         * @description A server that speaks OpenAI's API.
+         */
+        ProviderDraft: {
+            /** Name */
+            name: string;
+            /** Base Url */
+            base_url: string;
+            /** Key */
+            key?: string | null;
+            /**
+             * Key Header
+             * @default authorization
+             * @enum {string}
+             */
+            key_header: "authorization" | "api-key";
+            /** Operator */
+            operator: string;
+            /** Region */
+            region?: string | null;
+        };
+        /**
+         * ProviderList
+         * @description All of them.
+         */
+        ProviderList: {
+            /** Data */
+            data: components["schemas"]["Provider"][];
+        };
+        /**
          * Question
          * @description A question, asked at the end of a branch (`parent_id`: an answer), or at the beginning (null).
          *
@@ -1072,6 +3601,94 @@ export interface components {
             spans: components["schemas"]["Span"][];
         };
         /**
+         * Registration
+         * @description Somebody who wants to try it.
+         */
+        Registration: {
+            /** Name */
+            name: string;
+            /** Email */
+            email: string;
+            /** Password */
+            password: string;
+        };
+        /**
+         * Rotation
+         * @description How long the old key goes on working beside the new one.
+         */
+        Rotation: {
+            /**
+             * Overlap Hours
+             * @default 24
+             */
+            overlap_hours: number;
+        };
+        /**
+         * RouteConsidered
+         * @description An offering, with its place in the order, or why it is left out.
+         */
+        RouteConsidered: {
+            /** Offering Id */
+            offering_id: string;
+            /** Provider Name */
+            provider_name: string;
+            /** Operator */
+            operator: string;
+            /** Region */
+            region: string | null;
+            /** Place */
+            place: number | null;
+            /** Reason */
+            reason: string;
+        };
+        /**
+         * RouteExplanation
+         * @description Where a request would go, and why not elsewhere.
+         */
+        RouteExplanation: {
+            /** Model */
+            model: string;
+            /** Resolved */
+            resolved: string;
+            /** Chosen */
+            chosen: string | null;
+            /** Considered */
+            considered: components["schemas"]["RouteConsidered"][];
+            /** Problem */
+            problem: string | null;
+        };
+        /**
+         * RouteTrial
+         * @description A model, and the policy to try it under.
+         */
+        RouteTrial: {
+            /** Model */
+            model: string;
+            policy?: components["schemas"]["RoutingPolicy"] | null;
+        };
+        /**
+         * RoutingPolicy
+         * @description Where a workspace's requests may go.
+         */
+        RoutingPolicy: {
+            /**
+             * Regions
+             * @description Country codes, EU or EEA; null: anywhere.
+             */
+            regions?: string[] | null;
+            /**
+             * Operators
+             * @description Companies; null: any.
+             */
+            operators?: string[] | null;
+            /**
+             * Order
+             * @default price
+             * @enum {string}
+             */
+            order: "price" | "latency" | "listed";
+        };
+        /**
          * ShareHead
          * @description A link that was given out; the link itself is shown once.
          */
@@ -1102,6 +3719,31 @@ export interface components {
             data: components["schemas"]["MessageBody"][];
         };
         /**
+         * SignIn
+         * @description By password.
+         */
+        SignIn: {
+            /** Email */
+            email: string;
+            /** Password */
+            password: string;
+        };
+        /**
+         * SignInOptions
+         * @description How one may sign in.
+         */
+        SignInOptions: {
+            /** Password */
+            password: boolean;
+            /**
+             * Oidc
+             * @description The name of the identity provider, where there is one.
+             */
+            oidc: string | null;
+            /** Registration */
+            registration: boolean;
+        };
+        /**
          * Span
          * @description Characters of a document's text, from `start` to before `end` (Unicode code points).
          */
@@ -1110,6 +3752,95 @@ export interface components {
             start: number;
             /** End */
             end: number;
+        };
+        /**
+         * Statement
+         * @description A month's bill.
+         */
+        Statement: {
+            /** Month */
+            month: string;
+            /** Organisation */
+            organisation: string;
+            /**
+             * Currency
+             * @default EUR
+             * @constant
+             */
+            currency: "EUR";
+            /**
+             * Is Final
+             * @description Whether the month is over.
+             */
+            is_final: boolean;
+            /** Lines */
+            lines: components["schemas"]["StatementLine"][];
+            /** Lots */
+            lots: components["schemas"]["StatementLot"][];
+            /** Charged */
+            charged: number;
+            /** Shortfall */
+            shortfall: number;
+            /**
+             * Due
+             * @description To be paid: pay-as-you-go and commitments as drawn down, and shortfalls.
+             */
+            due: number;
+        };
+        /**
+         * StatementLine
+         * @description What one model cost in one workspace.
+         */
+        StatementLine: {
+            /** Workspace Id */
+            workspace_id: string;
+            /** Workspace Name */
+            workspace_name: string;
+            /** Model */
+            model: string;
+            /** Requests */
+            requests: number;
+            /** Prompt Tokens */
+            prompt_tokens: number;
+            /** Cached Tokens */
+            cached_tokens: number;
+            /** Output Tokens */
+            output_tokens: number;
+            /** Amount */
+            amount: number;
+        };
+        /**
+         * StatementList
+         * @description The months that have one.
+         */
+        StatementList: {
+            /** Data */
+            data: string[];
+        };
+        /**
+         * StatementLot
+         * @description What happened to a lot in the month.
+         */
+        StatementLot: {
+            /** Lot Id */
+            lot_id: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "credit" | "commitment" | "pay_as_you_go" | "free";
+            /** Name */
+            name: string;
+            /** Opening */
+            opening: number;
+            /** Added */
+            added: number;
+            /** Charged */
+            charged: number;
+            /** Expired */
+            expired: number;
+            /** Closing */
+            closing: number;
         };
         /**
          * ToolCallBody
@@ -1125,6 +3856,235 @@ export interface components {
              * @description JSON, as the model wrote it.
              */
             arguments: string;
+        };
+        /**
+         * TransferBody
+         * @description A movement of money.
+         */
+        TransferBody: {
+            /** Id */
+            id: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "top_up" | "charge" | "expiry" | "shortfall" | "cancellation" | "return";
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Usage Id */
+            usage_id: string | null;
+            /** Postings */
+            postings: components["schemas"]["PostingBody"][];
+        };
+        /**
+         * TransferPage
+         * @description The newest first.
+         */
+        TransferPage: {
+            /** Data */
+            data: components["schemas"]["TransferBody"][];
+            /** Next */
+            next: string | null;
+        };
+        /**
+         * UsageGroup
+         * @description Sums of a group: a model, key, workspace or day, or a day of one of these.
+         */
+        UsageGroup: {
+            /** Day */
+            day: string | null;
+            /** Group */
+            group: string;
+            /** Name */
+            name: string;
+            /** Requests */
+            requests: number;
+            /** Prompt Tokens */
+            prompt_tokens: number;
+            /** Cached Tokens */
+            cached_tokens: number;
+            /** Output Tokens */
+            output_tokens: number;
+            /** Amount */
+            amount: number;
+        };
+        /**
+         * UsagePage
+         * @description The newest first.
+         */
+        UsagePage: {
+            /** Data */
+            data: components["schemas"]["UsageRequest"][];
+            /** Next */
+            next: string | null;
+        };
+        /**
+         * UsageReport
+         * @description Sums over a time.
+         */
+        UsageReport: {
+            /**
+             * Start
+             * Format: date
+             */
+            start: string;
+            /**
+             * End
+             * Format: date
+             */
+            end: string;
+            /**
+             * By
+             * @enum {string}
+             */
+            by: "model" | "key" | "workspace" | "day";
+            total: components["schemas"]["UsageGroup"];
+            /** Groups */
+            groups: components["schemas"]["UsageGroup"][];
+            /**
+             * Days
+             * @description For charts: each day, each group.
+             */
+            days: components["schemas"]["UsageGroup"][];
+        };
+        /**
+         * UsageRequest
+         * @description One request.
+         */
+        UsageRequest: {
+            /** Id */
+            id: string;
+            /** Workspace Id */
+            workspace_id: string;
+            /** Key Id */
+            key_id: string | null;
+            /** Key Name */
+            key_name: string;
+            /** Model */
+            model: string;
+            /** Offering Id */
+            offering_id: string;
+            /** Route */
+            route: string;
+            /** Prompt Tokens */
+            prompt_tokens: number;
+            /** Cached Tokens */
+            cached_tokens: number;
+            /** Output Tokens */
+            output_tokens: number;
+            /** Amount */
+            amount: number;
+            /**
+             * Outcome
+             * @enum {string}
+             */
+            outcome: "done" | "hung_up" | "failed" | "interrupted";
+            /** Is Estimate */
+            is_estimate: boolean;
+            /**
+             * Started At
+             * Format: date-time
+             */
+            started_at: string;
+            /**
+             * Settled At
+             * Format: date-time
+             */
+            settled_at: string;
+        };
+        /**
+         * Workspace
+         * @description Where work is done.
+         */
+        Workspace: {
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Archived At */
+            archived_at: string | null;
+            policy: components["schemas"]["RoutingPolicy"] | null;
+            /** Num Keys */
+            num_keys: number;
+        };
+        /**
+         * WorkspaceChange
+         * @description What is to change; a null policy lifts it.
+         */
+        WorkspaceChange: {
+            /** Name */
+            name?: string | null;
+            policy?: components["schemas"]["RoutingPolicy"] | null;
+            /** Archived */
+            archived?: boolean | null;
+        };
+        /**
+         * WorkspaceChoice
+         * @description In which workspace this browser goes on.
+         */
+        WorkspaceChoice: {
+            /** Workspace Id */
+            workspace_id: string;
+        };
+        /**
+         * WorkspaceDraft
+         * @description A new workspace.
+         */
+        WorkspaceDraft: {
+            /** Name */
+            name: string;
+        };
+        /**
+         * WorkspaceList
+         * @description Of the organisation.
+         */
+        WorkspaceList: {
+            /** Data */
+            data: components["schemas"]["Workspace"][];
+        };
+        /**
+         * WorkspaceRef
+         * @description A workspace by its name.
+         */
+        WorkspaceRef: {
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /** Organisation Name */
+            organisation_name: string;
+        };
+        /**
+         * Health
+         * @description How an offering's last requests went.
+         */
+        tramontane__api__schemas__catalogue__Health: {
+            /**
+             * State
+             * @description `open`: no requests are sent there.
+             * @enum {string}
+             */
+            state: "unknown" | "healthy" | "failing" | "open";
+            /**
+             * Failures
+             * @description In a row.
+             */
+            failures: number;
+            /**
+             * Latency Ms
+             * @description To the first token, a moving average.
+             */
+            latency_ms: number | null;
+            /** Last Problem */
+            last_problem: string | null;
         };
     };
     responses: never;
@@ -1216,6 +4176,74 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Me"];
                 };
+            };
+        };
+    };
+    change_me: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MeChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Me"];
+                };
+            };
+        };
+    };
+    change_password: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasswordChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    choose_workspace: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WorkspaceChoice"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
         };
     };
@@ -1760,6 +4788,1578 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PresetBody"];
+                };
+            };
+        };
+    };
+    get_sign_in_options: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignInOptions"];
+                };
+            };
+        };
+    };
+    sign_in_by_password: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SignIn"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    register: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Registration"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    get_invitation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                token: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InvitationView"];
+                };
+            };
+        };
+    };
+    accept_invitation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                token: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["InvitationAcceptance"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    get_organisation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Organisation"];
+                };
+            };
+        };
+    };
+    rename_organisation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OrganisationChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Organisation"];
+                };
+            };
+        };
+    };
+    list_organisations: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrganisationList"];
+                };
+            };
+        };
+    };
+    create_organisation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OrganisationDraft"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrganisationCreated"];
+                };
+            };
+        };
+    };
+    list_workspaces: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkspaceList"];
+                };
+            };
+        };
+    };
+    create_workspace: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WorkspaceDraft"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Workspace"];
+                };
+            };
+        };
+    };
+    change_workspace: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workspace_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WorkspaceChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Workspace"];
+                };
+            };
+        };
+    };
+    list_members: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MemberList"];
+                };
+            };
+        };
+    };
+    remove_member: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    change_member: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MemberChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Member"];
+                };
+            };
+        };
+    };
+    list_invitations: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InvitationList"];
+                };
+            };
+        };
+    };
+    create_invitation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["InvitationDraft"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InvitationCreated"];
+                };
+            };
+        };
+    };
+    revoke_invitation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                invitation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    list_keys: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiKeyList"];
+                };
+            };
+        };
+    };
+    create_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ApiKeyDraft"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiKeyCreated"];
+                };
+            };
+        };
+    };
+    revoke_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    change_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ApiKeyChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiKey"];
+                };
+            };
+        };
+    };
+    rotate_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Rotation"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiKeyCreated"];
+                };
+            };
+        };
+    };
+    list_browser_sessions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BrowserSessionList"];
+                };
+            };
+        };
+    };
+    end_browser_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    list_audit_entries: {
+        parameters: {
+            query?: {
+                before?: number | null;
+                limit?: number;
+                action?: string | null;
+                actor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditPage"];
+                };
+            };
+        };
+    };
+    verify_audit: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditVerification"];
+                };
+            };
+        };
+    };
+    export_audit: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/jsonl": string;
+                };
+            };
+        };
+    };
+    get_settings: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InstallationSettings"];
+                };
+            };
+        };
+    };
+    change_settings: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["InstallationSettingsChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InstallationSettings"];
+                };
+            };
+        };
+    };
+    get_catalogue: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Catalogue"];
+                };
+            };
+        };
+    };
+    get_catalogue_model: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CatalogueModel"];
+                };
+            };
+        };
+    };
+    set_lifecycle: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LifecycleChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CatalogueModel"];
+                };
+            };
+        };
+    };
+    accept_licence: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CatalogueModel"];
+                };
+            };
+        };
+    };
+    list_providers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProviderList"];
+                };
+            };
+        };
+    };
+    create_provider: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProviderDraft"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Provider"];
+                };
+            };
+        };
+    };
+    change_provider: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                provider_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProviderChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Provider"];
+                };
+            };
+        };
+    };
+    check_provider: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                provider_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProviderCheck"];
+                };
+            };
+        };
+    };
+    list_offerings: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OfferingList"];
+                };
+            };
+        };
+    };
+    create_offering: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OfferingDraft"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Offering"];
+                };
+            };
+        };
+    };
+    change_offering: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                offering_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OfferingChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Offering"];
+                };
+            };
+        };
+    };
+    list_prices: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                offering_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PriceList"];
+                };
+            };
+        };
+    };
+    create_price: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                offering_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PriceDraft"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Price"];
+                };
+            };
+        };
+    };
+    delete_price: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                price_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    list_deployments: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeploymentList"];
+                };
+            };
+        };
+    };
+    create_deployment: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DeploymentDraft"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Deployment"];
+                };
+            };
+        };
+    };
+    start_deployment: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                deployment_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Deployment"];
+                };
+            };
+        };
+    };
+    stop_deployment: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                deployment_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Deployment"];
+                };
+            };
+        };
+    };
+    delete_deployment: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                deployment_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    explain_route: {
+        parameters: {
+            query: {
+                model: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RouteExplanation"];
+                };
+            };
+        };
+    };
+    try_route: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RouteTrial"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RouteExplanation"];
+                };
+            };
+        };
+    };
+    get_usage: {
+        parameters: {
+            query?: {
+                start?: string | null;
+                end?: string | null;
+                by?: "model" | "key" | "workspace" | "day";
+                model?: string | null;
+                /** @description A key's id; empty: what was asked in a browser. */
+                key_id?: string | null;
+                workspace_id?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UsageReport"];
+                };
+            };
+        };
+    };
+    list_usage_requests: {
+        parameters: {
+            query?: {
+                /** @description From a page's `next`: the page after it. */
+                before?: string | null;
+                limit?: number;
+                model?: string | null;
+                /** @description A key's id; empty: what was asked in a browser. */
+                key_id?: string | null;
+                workspace_id?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UsagePage"];
+                };
+            };
+        };
+    };
+    export_usage: {
+        parameters: {
+            query?: {
+                start?: string | null;
+                end?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A table for spreadsheets. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
+            };
+        };
+    };
+    get_billing: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BillingOverview"];
+                };
+            };
+        };
+    };
+    list_lots: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LotList"];
+                };
+            };
+        };
+    };
+    create_lot: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LotDraft"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Lot"];
+                };
+            };
+        };
+    };
+    get_lot: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                lot_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LotDetail"];
+                };
+            };
+        };
+    };
+    cancel_lot: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                lot_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Lot"];
+                };
+            };
+        };
+    };
+    set_pay_as_you_go: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PayAsYouGo"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BillingOverview"];
+                };
+            };
+        };
+    };
+    list_transfers: {
+        parameters: {
+            query?: {
+                /** @description From a page's `next`: the page after it. */
+                before?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TransferPage"];
+                };
+            };
+        };
+    };
+    list_statements: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StatementList"];
+                };
+            };
+        };
+    };
+    get_statement: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description As 2026-11. */
+                month: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Statement"];
+                };
+            };
+        };
+    };
+    export_statement_csv: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description As 2026-11. */
+                month: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A table for spreadsheets. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
+            };
+        };
+    };
+    export_statement_pdf: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description As 2026-11. */
+                month: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The statement on paper. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/pdf": string;
+                };
+            };
+        };
+    };
+    list_budgets: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BudgetList"];
+                };
+            };
+        };
+    };
+    create_budget: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BudgetDraft"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BudgetCreated"];
+                };
+            };
+        };
+    };
+    delete_budget: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                budget_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    list_limits: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LimitList"];
+                };
+            };
+        };
+    };
+    set_limit: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                scope: "organisation" | "workspace" | "key";
+                scope_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LimitChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LimitBody"];
                 };
             };
         };

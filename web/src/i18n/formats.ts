@@ -16,6 +16,11 @@ export function formatNumber(language: string, value: number, digits = 0): strin
   return numberFormat(language, { maximumFractionDigits: digits }).format(value);
 }
 
+/** 0.62 as 62 %. */
+export function formatPercent(language: string, share: number, digits = 0): string {
+  return numberFormat(language, { style: "percent", maximumFractionDigits: digits }).format(share);
+}
+
 /** 1.2 kB, 34 MB: as users of files know them, in steps of a thousand. */
 export function formatBytes(language: string, bytes: number): string {
   const units = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"] as const;

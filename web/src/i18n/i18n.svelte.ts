@@ -1,17 +1,22 @@
 // The reader's language: `m.some_key({count: 3})` is the message, and whatever shows it changes with the language.
 import { remember, remembered } from "../lib/storage";
 import { numberFormat } from "./formats";
-import type { Messages } from "./messages.gen";
+import type { Groups } from "./messages.gen";
 
 export type Language = "en" | "fr" | "de" | "es" | "it";
 
 type Message = string | Partial<Record<Intl.LDMLPluralRule, string>>;
 type Catalogue = Record<string, Message>;
-/** All languages have all messages: what lacks one is no module of this type. */
-type Complete = Record<keyof Messages, Message>;
+/** All languages have all messages of a group: what lacks one is no module of this type. */
+type Loaders<Group extends keyof Groups> = Record<Language, () => Promise<{ default: Record<keyof Groups[Group], Message> }>>;
+type Every<Group extends keyof Groups> = { [Name in Group]: (messages: Groups[Name]) => void }[Group] extends (messages: infer All) => void
+  ? All
+  : never;
+/** What `m` says, of all groups together. */
+export type Messages = Every<keyof Groups>;
 
 // Only the reader's language is loaded.
-const LOADERS: Record<Language, () => Promise<{ default: Complete }>> = {
+const MAIN: Loaders<"main"> = {
   en: () => import("../../messages/en.json"),
   fr: () => import("../../messages/fr.json"),
   de: () => import("../../messages/de.json"),
@@ -30,6 +35,7 @@ export const LANGUAGE_NAMES: Readonly<Record<Language, string>> = {
 
 export const LANGUAGES = Object.keys(LANGUAGE_NAMES) as readonly Language[];
 
+const loaded: Record<Language, () => Promise<{ default: Catalogue }>>[] = [MAIN];
 let current = $state.raw<{ language: Language; messages: Catalogue }>({ language: "en", messages: {} });
 
 /** The language that is shown. */
@@ -54,9 +60,19 @@ export function match(wanted: readonly string[]): Language | undefined {
   return wanted.map((tag) => tag.toLowerCase().split("-")[0]).find(isLanguage);
 }
 
+/** For a part of the app that has a group of its own: before anything of it is shown. */
+export async function addMessages<Group extends keyof Groups>(loaders: Loaders<Group>): Promise<void> {
+  if (!loaded.includes(loaders)) loaded.push(loaders);
+  await show(current.language);
+}
+
+let asked = 0;
+
 async function show(wanted: Language): Promise<void> {
-  const messages = (await LOADERS[wanted]()).default;
-  current = { language: wanted, messages };
+  const turn = ++asked; // who changes the language twice in a moment means the second
+  const groups = await Promise.all(loaded.map((loaders) => loaders[wanted]()));
+  if (turn !== asked) return;
+  current = { language: wanted, messages: Object.assign({}, ...groups.map((group) => group.default)) };
   document.documentElement.lang = wanted;
 }
 

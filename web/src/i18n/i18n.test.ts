@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, test, vi } from "vitest";
 
 import { formatBytes, formatSeconds } from "./formats";
+import { addConsoleMessages } from "./console";
 import { language, LANGUAGES, m, match, setLanguage, startLanguage } from "./i18n.svelte";
 
 beforeEach(() => localStorage.clear());
@@ -28,6 +29,15 @@ test("plurals and numbers follow the language", async () => {
 test("what is put into a message is not read as one", async () => {
   await setLanguage("en");
   expect(m.image_not_loaded({ alt: "{alt} $& <b>" })).toBe("Image, not loaded: {alt} $& <b>");
+});
+
+test("a group that came later is there in every language that follows", async () => {
+  await setLanguage("fr");
+  expect(m.nav_billing()).toBe("nav_billing");
+  await addConsoleMessages();
+  expect([m.nav_billing(), m.close()]).toEqual(["Facturation", "Fermer"]);
+  await setLanguage("de");
+  expect([m.nav_billing(), m.close()]).toEqual(["Abrechnung", "Schließen"]);
 });
 
 describe("the first language", () => {

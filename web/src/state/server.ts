@@ -34,6 +34,15 @@ export async function signOut(): Promise<void> {
   await fetch("/sign-out", { method: "POST" });
 }
 
+// ── coming in ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+export const signInOptions = () => ok(client.GET("/v1/sign-in/options"));
+export const signIn = (body: Schemas["SignIn"]) => ok(client.POST("/v1/sign-in", { body }));
+export const register = (body: Schemas["Registration"]) => ok(client.POST("/v1/register", { body }));
+export const invitation = (token: string) => ok(client.GET("/v1/join/{token}", { params: { path: { token } } }));
+export const join = (token: string, body: Schemas["InvitationAcceptance"]) =>
+  ok(client.POST("/v1/join/{token}", { params: { path: { token } }, body }));
+
 // ── conversations ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 const at = (conversation_id: string) => ({ params: { path: { conversation_id } } });

@@ -8,11 +8,11 @@ export interface Fact {
 }
 
 /** 7.2 billion, 5 million: as the language writes them. */
-function parameters(count: number): string {
+export function parameters(count: number): string {
   return new Intl.NumberFormat(language(), { notation: "compact", compactDisplay: "long", maximumFractionDigits: 1 }).format(count);
 }
 
-function languageNames(codes: string[]): string {
+export function languageNames(codes: string[]): string {
   const names = new Intl.DisplayNames([language()], { type: "language" });
   return codes.map((code) => names.of(code) ?? code).join(", ");
 }

@@ -21,16 +21,6 @@ Temperature = Annotated[float, Field(ge=0, le=2)]
 MaxTokens = Annotated[int, Field(ge=1, le=10_000_000)]
 
 
-class Me(BaseModel):
-    """Who is signed in."""
-
-    user_id: str
-    user_name: str
-    workspace_id: str
-    workspace_name: str
-    role: str
-
-
 class Settings(BaseModel):
     """How answers of a conversation are made. Null: the server's default."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal
 
 from pydantic import BaseModel, Field
@@ -29,7 +30,9 @@ class Card(BaseModel):
     name: str
     description: str
     max_context_length: int
-    aliases: list[str] = []
+    aliases: list[str] = Field(description="That lead to it now.")
+    deprecation: datetime | None = Field(description="From when on it is deprecated; null where nobody has said.")
+    deprecation_replacement_model: str | None = Field(description="What to use then.")
     capabilities: Capabilities
     default_model_temperature: float
     type: Literal["base"] = "base"

@@ -45,7 +45,7 @@ class _ChoiceReader:
         self._text: list[str] | None = [] if isinstance(rendered.grammar, Quotes) else None
 
     def read(self, output: Output) -> Event:
-        event = Event(self._index, num_tokens=len(output.token_ids))
+        event = Event(self._index, num_tokens=len(output.token_ids), cached=output.num_cached)
         if self._at_beginning and self._rendered.prefix:
             event.parts.append(Text(self._rendered.prefix))  # the reply includes the prefix
         event.parts += self._parser.feed(output.pieces) if self._rendered.is_chat else _as_text(output)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -13,7 +14,7 @@ from tramontane.gateway.providers.local.sources import Source
 from tramontane.model.checkpoint import canonical_shapes
 from tramontane.model.config import ModelConfig
 from tramontane.model.linear import Quantization
-from tramontane.model.machine import GIB, best_dtype, this_machine
+from tramontane.model.machine import GIB, best_dtype, free_memory, this_machine
 
 
 def share_kv_memory(
@@ -55,16 +56,44 @@ def _most_tokens(config: ModelConfig, max_context: int | None) -> int:
 _BYTES_PER_WEIGHT: dict[Quantization, float] = {"int8": 1.0, "int4": 1.6}
 
 
+KV_MEMORY_AT_LEAST = GIB // 2
+"""What is reckoned for keys and values of a model whose configuration is not known yet."""
+
+_KEPT_FREE = GIB // 2  # for the program itself, and for what a step computes
+
+
+@dataclass(frozen=True, slots=True)
+class MachineMemory:
+    """Bytes of the accelerator, or else of the machine: in all, and left for models to come."""
+
+    total: int
+    available: int
+
+
+def bytes_per_weight(quantization: Quantization, device: torch.device) -> float:
+    """How much of memory a weight takes."""
+    return _BYTES_PER_WEIGHT.get(quantization, best_dtype(device).itemsize)
+
+
+def left_for_models(device: torch.device, promised: int) -> MachineMemory:
+    """`promised`: what loaded models hold, also where they have not touched it yet, so that nobody sees it used."""
+    total = _total(device)
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
+    return MachineMemory(total, max(0, min(free, total - promised) - _KEPT_FREE))
+
+
+def _total(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return this_machine().memory_bytes
+
+
 def memory_warning(
     sources: Sequence[Source], kv_memory_bytes: int, quantization: Quantization, device: torch.device
 ) -> str | None:
     """A sentence where weights and KV memory together will hardly fit; None where they do."""
-    if device.type == "cuda":
-        available, place = torch.cuda.get_device_properties(device).total_memory, "accelerator"
-    else:
-        available, place = this_machine().memory_bytes, "machine"
-    each = _BYTES_PER_WEIGHT.get(quantization, best_dtype(device).itemsize)
-    weights = sum(num_parameters(source.config) for source in sources) * each
+    available, place = _total(device), "accelerator" if device.type == "cuda" else "machine"
+    weights = sum(num_parameters(source.config) for source in sources) * bytes_per_weight(quantization, device)
     if weights + kv_memory_bytes <= available:
         return None
     smaller = " or --quantization int8" if quantization == "none" and device.type == "cpu" else ""

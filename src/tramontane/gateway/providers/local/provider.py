@@ -7,22 +7,33 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import gc
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypeVar
 
 import torch
 
 from tramontane.catalogue.model_facts import ModelFacts, model_facts
 from tramontane.engine.async_engine import AsyncEngine, OutputStream
-from tramontane.engine.engine import Engine, EngineConfig
+from tramontane.engine.engine import Engine, EngineConfig, Prepared
 from tramontane.engine.metrics import EngineMetrics
 from tramontane.engine.request import Request
-from tramontane.errors import InvalidRequestError, ModelNotReadyError, QueueFullError
+from tramontane.errors import ConflictError, InvalidRequestError, ModelNotReadyError, QueueFullError
 from tramontane.gateway.answers import Embeddings
 from tramontane.gateway.cards import ModelCard, State
 from tramontane.gateway.providers.local.answering import LocalAnswer
-from tramontane.gateway.providers.local.memory import memory_warning, num_parameters, share_kv_memory
+from tramontane.gateway.providers.local.memory import (
+    KV_MEMORY_AT_LEAST,
+    MachineMemory,
+    bytes_per_weight,
+    left_for_models,
+    memory_warning,
+    num_parameters,
+    share_kv_memory,
+)
 from tramontane.gateway.providers.local.rendering import RenderedPrompt, engine_request, render_prompt
 from tramontane.gateway.providers.local.sources import Source
 from tramontane.gateway.requests import Chat, Continuation, EmbeddingJob, Fim, Generation, Prompt
@@ -41,6 +52,7 @@ _LONG_TEXT = 20_000
 # Of one request: a batch of two thousand texts must neither fill the queue nor keep everybody else out.
 _EMBEDDED_AT_ONCE = 32
 _RETRY_SECONDS = 0.05
+_DRAIN_POLL_SECONDS = 0.05
 
 # Without a word from the model's makers.
 _MEAN = Pooling("mean", normalize=True)
@@ -63,13 +75,15 @@ class LocalOptions:
 class LocalModel:
     """One model: its card from the beginning, its engine once its weights are read."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, asked: Quantization) -> None:
         self.source = source
+        self.kv_memory_bytes = 0  # until it is loaded
+        self.weight_bytes = 0
         self.state: State = "loading"
         self.engine: AsyncEngine | None = None
         self._created = source.created
         self._progress = 0.0
-        self._quantization: Quantization = "none"
+        self._asked = self._quantization = asked
         self._num_parameters = num_parameters(source.config)
         self._facts = ModelFacts() if source.folder is None else model_facts(source.folder)
 
@@ -108,16 +122,58 @@ class LocalModel:
             progress(self.source.name, done, total)
 
         try:
-            loaded = self.source.load(options.quantization, device, report)
+            loaded = self.source.load(self._asked, device, report)
             limits = EngineConfig(kv_memory_bytes, max_context=options.max_context, max_queue=options.max_queue)
             engine = Engine(loaded.model, self.source.tokenizer, limits)
         except Exception:
             self.state = "failed"
             raise
         self._quantization = loaded.quantization
+        self.kv_memory_bytes, self.weight_bytes = kv_memory_bytes, loaded.num_bytes
         self.engine = AsyncEngine(engine)
         self.state = "ready"
         return [*loaded.notices, *engine.notices]
+
+
+class LocalPrepared:
+    """A request that was rendered and checked."""
+
+    def __init__(
+        self, engine: AsyncEngine, tokenizer: Tokenizer, rendered: RenderedPrompt, request: Request, checked: Prepared
+    ) -> None:
+        self.num_prompt_tokens = len(rendered.tokens)
+        self.max_output = engine.max_context - self.num_prompt_tokens
+        self._engine, self._tokenizer, self._rendered = engine, tokenizer, rendered
+        self._request, self._checked = request, checked
+
+    async def generate(self, max_tokens: int | None = None) -> LocalAnswer:
+        """Queues it."""
+        request, sampling = self._request, self._request.sampling
+        assert sampling is not None
+        if max_tokens is not None:
+            least = min(sampling.min_tokens, max_tokens)
+            request = replace(request, sampling=replace(sampling, max_tokens=max_tokens, min_tokens=least))
+        outputs = await self._engine.submit(request, self._checked)
+        return LocalAnswer(outputs, self._tokenizer, self._rendered, sampling.n)
+
+
+class LocalPreparedEmbedding:
+    """Texts whose tokens are there."""
+
+    def __init__(self, engine: AsyncEngine, requests: Sequence[Request]) -> None:
+        self.num_prompt_tokens = sum(len(request.prompt) for request in requests)
+        self._engine, self._requests = engine, requests
+
+    async def embed(self) -> Embeddings:
+        """One vector for each input, computed side by side."""
+        places = asyncio.Semaphore(_EMBEDDED_AT_ONCE)
+        vectors = [_vector(self._engine, number, request, places) for number, request in enumerate(self._requests)]
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(vector) for vector in vectors]
+        except ExceptionGroup as failed:  # all were given up with the first that failed
+            raise failed.exceptions[0] from None
+        return Embeddings([task.result() for task in tasks], self.num_prompt_tokens)
 
 
 class LocalProvider:
@@ -126,7 +182,9 @@ class LocalProvider:
     def __init__(self, sources: Iterable[Source], options: LocalOptions | None = None) -> None:
         self._options = options or LocalOptions()
         self._device = self._options.device or best_device()
-        self._models = {source.name: LocalModel(source) for source in sources}
+        # Replaced by another whenever a model comes or goes: threads may be reading it.
+        self._models = {source.name: LocalModel(source, self._options.quantization) for source in sources}
+        self._leaving: dict[str, LocalModel] = {}  # whose last answers are being written
 
     def warnings(self) -> list[str]:
         """What the user should know before anything is loaded."""
@@ -143,11 +201,71 @@ class LocalProvider:
             notices += model.load(self._options, self._device, share, progress)
         return notices
 
+    def add(self, source: Source, quantization: Quantization) -> None:
+        """A model to come: its card is there from now on, and `load_one` loads it. Raises ConflictError."""
+        if source.name in self._models | self._leaving:
+            raise ConflictError(
+                f"A model called {source.name!r} is in memory already: stop it, or choose another name."
+            )
+        self._models = {**self._models, source.name: LocalModel(source, quantization)}
+
+    def load_one(self, name: str, progress: Progress = lambda *_: None) -> list[str]:
+        """Loads a model that was added; returns what the user should know. For a thread of its own."""
+        model = self._models[name]
+        return model.load(self._options, self._device, self.kv_share(model.source), progress)
+
+    def kv_share(self, source: Source) -> int:
+        """KV memory for one model more: what is left of --kv-memory, and a quarter of it at least.
+
+        Pools cannot shrink once they are made, so who comes later takes nothing from those that run.
+        """
+        total = self._options.kv_memory_bytes
+        left = total - sum(model.kv_memory_bytes for model in self._models.values())
+        (share,) = share_kv_memory([source], max(left, total // 4), self._options.max_context, self._device)
+        return share
+
+    async def remove(self, name: str, patience: float) -> None:
+        """Takes a model out of memory. Nobody new is served; who is being served has `patience` seconds to the end."""
+        model = self._models[name]
+        self._models = {known: other for known, other in self._models.items() if known != name}
+        if model.engine is None:
+            return
+        self._leaving[name] = model
+        deadline = time.monotonic() + patience
+        while not model.engine.is_idle and time.monotonic() < deadline:
+            await asyncio.sleep(_DRAIN_POLL_SECONDS)
+        await asyncio.to_thread(model.engine.close)
+        model.engine = None
+        await asyncio.to_thread(_give_back, self._device)
+        del self._leaving[name]
+
+    def names(self) -> list[str]:
+        """The models that are in memory or on the way there."""
+        return list(self._models)
+
+    def folders(self) -> list[Path]:
+        """From which they are read."""
+        return [model.source.folder for model in self._models.values() if model.source.folder is not None]
+
+    def memory(self) -> dict[str, int]:
+        """Bytes that each loaded model holds: its weights, and the memory of its keys and values."""
+        loaded = {name: model for name, model in (self._models | self._leaving).items() if model.engine is not None}
+        return {name: model.weight_bytes + model.kv_memory_bytes for name, model in loaded.items()}
+
+    def machine(self) -> MachineMemory:
+        """What there is in all, and what is left for models to come."""
+        return left_for_models(self._device, sum(self.memory().values()))
+
+    def needed(self, parameters: int, quantization: Quantization, source: Source | None = None) -> int:
+        """Bytes that a model takes once it runs; its KV memory is a guess until its configuration is there."""
+        kv_memory = KV_MEMORY_AT_LEAST if source is None else self.kv_share(source)
+        return int(parameters * bytes_per_weight(quantization, self._device)) + kv_memory
+
     def close(self) -> None:
         """Ends the engines after their current step; what is still served ends with an error."""
-        for model in self._models.values():
-            if model.engine is not None:
-                model.engine.close()
+        for model in [*self._models.values(), *self._leaving.values()]:
+            if (engine := model.engine) is not None:
+                engine.close()
 
     def cards(self) -> list[ModelCard]:
         """The models that it offers, ready or not."""
@@ -157,21 +275,21 @@ class LocalProvider:
         """Each loaded model's counts."""
         return [(name, model.engine.metrics) for name, model in self._models.items() if model.engine is not None]
 
-    async def generate(self, model: str, generation: Generation) -> LocalAnswer:
-        """Accepts a request, or refuses it at once."""
+    async def prepare(self, model: str, generation: Generation) -> LocalPrepared:
+        """Renders and checks a request."""
         source, engine = self._running(model)
         if not source.has_output_head:
             raise InvalidRequestError("model", f"The model {model!r} makes embeddings and cannot write.")
         rendered = await self._render(source, generation.prompt)
         request = engine_request(source.tokenizer, generation, rendered)
         try:
-            outputs = await engine.submit(request)
+            checked = await engine.prepare(request)
         except InvalidRequestError as error:
             raise _named_as_the_client_does(error, generation.prompt) from error
-        return LocalAnswer(outputs, source.tokenizer, rendered, generation.sampling.n)
+        return LocalPrepared(engine, source.tokenizer, rendered, request, checked)
 
-    async def embed(self, model: str, job: EmbeddingJob) -> Embeddings:
-        """One vector for each input, computed side by side."""
+    async def prepare_embedding(self, model: str, job: EmbeddingJob) -> LocalPreparedEmbedding:
+        """Makes tokens of texts."""
         source, engine = self._running(model)
         pooling = source.pooling or _MEAN
         length = sum(map(len, job.inputs))
@@ -182,13 +300,7 @@ class LocalProvider:
             Request(f"{job.id}-{number}", prompt, pooling=pooling, salt=job.salt)
             for number, prompt in enumerate(prompts)
         ]
-        places = asyncio.Semaphore(_EMBEDDED_AT_ONCE)
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(_vector(engine, i, request, places)) for i, request in enumerate(requests)]
-        except ExceptionGroup as failed:  # all were given up with the first that failed
-            raise failed.exceptions[0] from None
-        return Embeddings([task.result() for task in tasks], sum(map(len, prompts)))
+        return LocalPreparedEmbedding(engine, requests)
 
     async def tokenize(self, model: str, prompt: Prompt) -> list[int]:
         """The tokens that the model would be given."""
@@ -204,13 +316,20 @@ class LocalProvider:
         return await _by_size(len(tokens), lambda: _spelled(tokenizer, tokens))
 
     def _running(self, model: str) -> tuple[Source, AsyncEngine]:
-        served = self._models[model]
-        if served.engine is None:
+        served = self._models.get(model)
+        if served is None or served.engine is None:
             raise ModelNotReadyError(f"The model {model!r} is not loaded.")
         return served.source, served.engine
 
     async def _render(self, source: Source, prompt: Prompt) -> RenderedPrompt:
         return await _by_size(_length(prompt), lambda: render_prompt(source.tokenizer, prompt))
+
+
+def _give_back(device: torch.device) -> None:
+    """An engine and its model refer to each other: only the collector finds that nobody else refers to them."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 async def _by_size(length: int, work: Callable[[], T]) -> T:

@@ -9,6 +9,7 @@ from pathlib import Path
 import mistral_common
 import torch
 
+from tramontane.catalogue.references import Reference
 from tramontane.errors import TramontaneError
 from tramontane.model.checkpoint import Checkpoint
 from tramontane.model.config import ModelConfig
@@ -61,6 +62,13 @@ def open_folder(name: str, folder: Path) -> Source:
     checkpoint, tokenizer = Checkpoint.open(folder), Tokenizer.from_folder(folder)
     tokenizer.check_fits(checkpoint.config.vocab_size)
     return Source(name, checkpoint.config, tokenizer, folder, checkpoint.pooling, checkpoint.has_output_head)
+
+
+def open_reference(reference: Reference) -> Source:
+    """The model that a user named, checked from its files' headers."""
+    if reference.shape is not None:
+        return random_source(reference.name, reference.shape)
+    return open_folder(reference.name, reference.require_folder())
 
 
 def random_source(name: str, shape_name: str, layers: int | None = None) -> Source:

@@ -29,4 +29,5 @@ def comes_after(cursor: str, moment: Any, row_id: Any) -> ColumnElement[bool]:
             raise ValueError(last_id)
     except (ValueError, OverflowError):
         raise InvalidRequestError("before", "before is no value of `next`: leave it out for the first page.") from None
-    return or_(moment < last, and_(moment == last, row_id < last_id))
+    # The first comparison is what an index can seek.
+    return and_(moment <= last, or_(moment < last, row_id < last_id))

@@ -1,0 +1,1 @@
+"""What requests cost: prices, lots of money and commitments, holds, the ledger, usage, limits, statements."""

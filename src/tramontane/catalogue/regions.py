@@ -1,0 +1,46 @@
+"""Where things may be computed: ISO 3166 codes of countries, and the Union's."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+_MEMBERS = "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK"
+
+# ISO 3166-1 alpha-2.
+_COUNTRIES = """
+AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW BY BZ
+CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM FO FR
+GA GB GD GE GF GG GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE JM JO
+JP KE KG KH KI KM KN KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK ML MM MN MO MP MQ MR
+MS MT MU MV MW MX MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW PY QA RE RO
+RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO TR TT TV
+TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW
+"""
+
+EU = frozenset(_MEMBERS.split())
+"""The member states of the European Union."""
+
+EEA = EU | {"IS", "LI", "NO"}
+"""With the other states of the European Economic Area."""
+
+_KNOWN = frozenset(_COUNTRIES.split())
+_UNIONS = {"EU": EU | {"EU"}, "EEA": EEA | {"EU"}}
+
+
+def known(region: str) -> bool:
+    """Whether something can be said to be there: a country's code, or `EU` for what is somewhere in the Union."""
+    return region in _KNOWN or region == "EU"
+
+
+def known_rule(region: str) -> bool:
+    """Whether a rule can allow it: what is known, or `EEA`."""
+    return known(region) or region in _UNIONS
+
+
+def is_within(region: str | None, allowed: Collection[str]) -> bool:
+    """Whether what is computed in `region` stays within the allowed regions; what is not declared is nowhere.
+
+    `EU` and `EEA` allow their members. `EU` as a region is somewhere in the Union: a rule that names some of its
+    members only does not allow it.
+    """
+    return region is not None and any(region in _UNIONS.get(rule, {rule}) for rule in allowed)
