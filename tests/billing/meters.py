@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from tests.billing.tenants import Tenant, add_tenant
 from tramontane.billing.clock import Clock
+from tramontane.billing.instances import is_dead
 from tramontane.billing.lots import create_lot
 from tramontane.billing.meter import Meter
 from tramontane.billing.rates import Cap
@@ -70,6 +71,9 @@ async def kill(meter: Meter) -> None:
         task.cancel()
     await asyncio.wait(meter._tasks)
     await meter._instance.close()
+    database, dead = meter._database, meter._instance.id
+    while not await database.transact(lambda connection: is_dead(connection, database.file, dead)):
+        await asyncio.sleep(0.01)  # PostgreSQL hears of it a moment later
 
 
 async def tenant_with(db: Database, *credits: int, workspaces: int = 1) -> Tenant:

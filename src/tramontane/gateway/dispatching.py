@@ -205,20 +205,21 @@ class Dispatcher:
 
         return await self._first_that_begins(passage, attempt)
 
-    async def count(self, principal: Principal, model: str, prompt: Prompt) -> int:
+    async def count(self, principal: Principal, model: str, prompt: Prompt, exchange: Exchange) -> int:
         """The tokens of a prompt; no fewer than there are, where the model's tokenizer is not here."""
-        found = self.local(principal, model)
+        found = self.local(principal, model, exchange)
         if found is None:
             return await self._remote.count(prompt)
         provider, name = found
         return len(await provider.tokenize(name, prompt))
 
-    def local(self, principal: Principal, model: str) -> tuple[Provider, str] | None:
+    def local(self, principal: Principal, model: str, exchange: Exchange) -> tuple[Provider, str] | None:
         """Which provider of this machine has the model, and as what; None where another server has it alone.
 
         Raises UnknownModelError, NotAllowedError or ModelNotReadyError.
         """
         resolved = self._resolve(principal, model)
+        exchange.model = resolved.model
         offerings = self._directory.offerings(resolved.model)
         for offering in offerings:
             if offering.provider.kind == "local" and (found := self._running(offering)) is not None:
@@ -244,6 +245,7 @@ class Dispatcher:
 
     def _enter(self, principal: Principal, model: str, request_id: str, exchange: Exchange) -> _Passage:
         resolved = self._resolve(principal, model)
+        exchange.model = resolved.model  # and not before: what clients invent is no label of a metric
         exchange.headers |= lifecycle_headers(resolved)
         resolved, made = self._plan(model, policy_of(principal))
         refused = refusal(resolved, made)

@@ -62,22 +62,20 @@ class Gateway:
         Raises UnknownModelError, ModelNotReadyError, InvalidRequestError or QueueFullError; with a dispatcher also as
         `Dispatcher.generate` does.
         """
-        exchange.model = model
         if self._dispatcher is None:
-            prepared = await self._ready(model).prepare(model, generation)
+            prepared = await self._ready(model, exchange).prepare(model, generation)
             stream = await prepared.generate()
         else:
             stream = await self._dispatcher.generate(_known(principal), model, generation, exchange)
         exchange.prompt_tokens += stream.num_prompt_tokens
         exchange.notes += stream.notes
-        exchange.on_gap = self._metrics.gap_observer(model)
+        exchange.on_gap = self._metrics.gap_observer(exchange.model)
         return _Observed(stream, exchange)
 
     async def embed(self, principal: Principal | None, model: str, job: EmbeddingJob, exchange: Exchange) -> Embeddings:
         """One vector for each input; raises as `generate` does."""
-        exchange.model = model
         if self._dispatcher is None:
-            prepared = await self._ready(model).prepare_embedding(model, job)
+            prepared = await self._ready(model, exchange).prepare_embedding(model, job)
             embeddings = await prepared.embed()
         else:
             embeddings = await self._dispatcher.embed(_known(principal), model, job, exchange)
@@ -88,8 +86,7 @@ class Gateway:
         """How many tokens the model would be given; no fewer, where another server tells them."""
         if self._dispatcher is None:
             return len(await self.tokenize(principal, model, prompt, exchange))
-        exchange.model = model
-        return await self._dispatcher.count(_known(principal), model, prompt)
+        return await self._dispatcher.count(_known(principal), model, prompt, exchange)
 
     async def tokenize(self, principal: Principal | None, model: str, prompt: Prompt, exchange: Exchange) -> list[int]:
         """The tokens that the model would be given; raises InvalidRequestError where it computes elsewhere."""
@@ -102,20 +99,20 @@ class Gateway:
         return await provider.detokenize(name, tokens)
 
     def _local(self, principal: Principal | None, model: str, exchange: Exchange) -> tuple[Provider, str]:
-        exchange.model = model
         if self._dispatcher is None:
-            return self._ready(model), model
-        found = self._dispatcher.local(_known(principal), model)
+            return self._ready(model, exchange), model
+        found = self._dispatcher.local(_known(principal), model, exchange)
         if found is None:
             raise InvalidRequestError(
                 "model", f"The model {model!r} computes elsewhere: its tokens are not known here."
             )
         return found
 
-    def _ready(self, model: str) -> Provider:
+    def _ready(self, model: str, exchange: Exchange) -> Provider:
         for provider in self._providers:
             for card in provider.cards():
                 if card.name == model:
+                    exchange.model = model  # and not before: what clients invent is no label of a metric
                     if card.state != "ready":
                         raise not_ready(model, card)
                     return provider

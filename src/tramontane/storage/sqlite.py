@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, event
 
 BUSY_TIMEOUT = 10.0  # seconds that a writer waits for another process
+_CHECKPOINT_PAGES = 4000  # 16 MB of log; whoever commits does the checkpoint, and SQLite's 1000 are a few dozen answers
 
 # `isolation_level` None: Python's sqlite3 begins no transactions of its own.
 CONNECT_ARGS = {"timeout": BUSY_TIMEOUT, "isolation_level": None}
@@ -22,7 +23,7 @@ def tell_connections(engine: Engine, *pragmas: str) -> None:
     @event.listens_for(engine, "connect")
     def _tell(connection: Any, _record: object) -> None:
         cursor = connection.cursor()
-        for pragma in ("synchronous=FULL", *pragmas):
+        for pragma in ("synchronous=FULL", f"wal_autocheckpoint={_CHECKPOINT_PAGES}", *pragmas):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
