@@ -14,7 +14,7 @@ from tests.accounts.making import Made, key_of, organisation_of
 from tests.storage.places import Place
 from tramontane.accounts.authenticator import Authenticator
 from tramontane.accounts.invitations import accept, check_address, find_open, find_open_for, invite, revoke_invitation
-from tramontane.accounts.members import change_role, list_members, remove_member
+from tramontane.accounts.members import change_role, check_may_invite, list_members, remove_member
 from tramontane.accounts.sessions import open_session
 from tramontane.accounts.tables import Invitation, Membership, Role
 from tramontane.accounts.users import change_user, create_user, user_by_email
@@ -191,6 +191,31 @@ def test_an_invitation_that_is_not_open_is_as_one_that_never_was(place: Place) -
     place.run(scenario)
 
 
+def test_nobody_comes_back_by_an_invitation_of_ones_own(place: Place) -> None:
+    """Who was removed, or is an admin no more, may have kept a link; others' links and other organisations' go on."""
+
+    async def scenario(db: Database) -> None:
+        made = await organisation_of(db, NAME, "owner", "admin", "billing")
+        other = await organisation_of(db, "other.example", "owner")
+        ids = {name: made.users[name] for name in ("owner", "admin", "billing")}
+        async with db.write() as session:
+            tokens = {
+                name: (await invite(session, made.id, user_id, "developer", None))[1].reveal()
+                for name, user_id in ids.items()
+            }
+            elsewhere = (await invite(session, other.id, ids["admin"], "owner", None))[1].reveal()
+        await set_role(db, made, "owner", ids["billing"], "member")
+        await remove(db, made, "owner", ids["admin"])
+        for name in ("admin", "billing"):
+            with pytest.raises(MissingError):
+                await come_in(db, tokens[name], "back again")
+        await come_in(db, tokens["owner"], "somebody")
+        await come_in(db, elsewhere, "a customer's owner")
+        await set_role(db, made, "owner", ids["owner"], "owner")  # which changes nothing
+
+    place.run(scenario)
+
+
 def test_an_invitation_may_be_for_one_address(place: Place) -> None:
     async def scenario(db: Database) -> None:
         made = await organisation_of(db, NAME, "owner")
@@ -203,6 +228,24 @@ def test_an_invitation_may_be_for_one_address(place: Place) -> None:
                     check_address(view, other)
             assert await find_open_for(session, "ADA@example.org") == view
             assert await find_open_for(session, "ada@example.com") is None
+        await new_invitation(db, await organisation_of(db, "other.example", "owner"), "ada@example.org")
+        async with db.read() as session:  # two organisations want her: only a link tells which she joins
+            assert await find_open_for(session, "ada@example.org") is None
+
+    place.run(scenario)
+
+
+def test_who_is_taken_out_leaves_no_way_back(place: Place) -> None:
+    async def scenario(db: Database) -> None:
+        made = await organisation_of(db, NAME, "owner", "admin")
+        async with db.write() as session:
+            await check_may_invite(session, made.id, made.users["admin"], "developer")
+            with pytest.raises(NotAllowedError, match="owner"):
+                await check_may_invite(session, made.id, made.users["admin"], "owner")
+            await remove_member(session, made.id, "owner", made.users["admin"])
+        async with db.write() as session:
+            with pytest.raises(NotAllowedError, match="any more"):
+                await check_may_invite(session, made.id, made.users["admin"], "developer")
 
     place.run(scenario)
 

@@ -161,6 +161,12 @@ def test_another_site_signs_nobody_in(platform_server: LiveServer, path: str, bo
     assert PASSWORD not in as_text.text
 
 
+@pytest.mark.parametrize("path", ["/v1/sign-in", "/v1/register", "/v1/join/x"])
+def test_of_strangers_little_is_read(platform_server: LiveServer, path: str) -> None:
+    reply = browse(platform_server, path, b'"' + b"x" * 2**16)
+    assert (reply.status, "64 KiB" in reply.text) == (413, True)
+
+
 def test_a_password_is_changed_in_the_browser_and_ends_other_sessions(people: dict[str, Person]) -> None:
     person, server = people["owner"], people["owner"].server
     refused(person.ask("/v1/me/password", {"new": PASSWORD}, method="PUT"), 403, "forbidden")
@@ -279,6 +285,18 @@ def test_a_key_that_is_rotated_works_beside_its_successor_for_a_while(people: di
     person.browse(f"/v1/keys/{short['id']}/rotate", {"overlap_hours": 24})
     listed = {each["id"]: each for each in person.browse("/v1/keys").json["data"]}
     assert listed[short["id"]]["expires_at"] == short["expires_at"]  # never longer than it would have
+
+
+def test_a_key_that_ends_makes_none_that_outlives_it(people: dict[str, Person]) -> None:
+    person, end = people["developer"], now() + timedelta(days=1)
+    made = person.browse("/v1/keys", {"name": "short", "scopes": ["manage"], "expires_at": end.isoformat()}).json
+
+    def by_key(path: str, body: Any, method: str = "POST") -> Reply:
+        return ask(person.server, path, body, method=method, key=made["key"])
+
+    refused(by_key(f"/v1/keys/{made['id']}", {"expires_at": None}, "PATCH"), 403, "forbidden")
+    refused(by_key("/v1/keys", {"name": "for ever"}), 403, "forbidden")
+    assert by_key("/v1/keys", {"name": "as long", "expires_at": end.isoformat()}).status == 200
 
 
 def test_a_key_expires(people: dict[str, Person]) -> None:

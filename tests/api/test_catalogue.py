@@ -192,6 +192,9 @@ def test_addresses_and_keys_of_providers(tmp_path: Path) -> None:
             "http://8.8.8.8/v1",
             "https://169.254.169.254/v1",
             "http://127.0.0.1/v1?key=1",
+            "http://2130706433/v1",
+            "http://127.1/v1",
+            f"https://127.0.0.1/{'é' * 200}",
             "nothing",
         ):
             refused = await ask("POST", "/v1/providers", {**PROVIDER, "base_url": url}, status=400)
@@ -285,6 +288,11 @@ def test_a_life_and_a_licence(tmp_path: Path) -> None:
         assert (licence["accepted_by"], licence["allows_production"]) == ("Owner", False)
         again = (await ask("POST", "/v1/catalogue/codestral-22b/licence"))["licence"]
         assert again == licence
+        other = await organisation_of(ask.platform.database, "customers", "owner")
+        ask.key = await key_of(ask.platform.database, other, "owner", scopes=None)
+        shown = (await ask("GET", "/v1/catalogue/codestral-22b"))["licence"]
+        assert (shown["accepted_at"], shown["accepted_by"]) == (licence["accepted_at"], None)  # the operator's people
+        ask.key = OPERATOR
         await ask("POST", "/v1/catalogue/brise/licence", status=409)
         await ask("POST", "/v1/catalogue/winds/unknown/licence", status=404)
         actions = [entry["action"] for entry in (await ask("GET", "/v1/audit"))["data"]]

@@ -163,6 +163,8 @@ def test_a_pull_shows_its_bytes_and_goes_on_where_it_was_stopped(live: LiveServe
     delete(live, NAME)
     # Its files stay, and are deleted apart.
     wait_for(lambda: ask(live, f"/v1/models/{NAME}", method="DELETE").status == 200, "the end of its files")
+    noted = ask(live, "/v1/audit?limit=1").json["data"][0]
+    assert (noted["action"], noted["target_id"]) == ("model.delete", NAME)
 
 
 def test_what_cannot_be_is_refused_with_its_reason(live: LiveServer) -> None:
@@ -218,6 +220,8 @@ def test_a_licence_is_accepted_before_its_model_runs(live: LiveServer) -> None:
     refused = ask(live, "/v1/deployments", {"reference": "codestral-22b", "name": "coder"})
     assert (refused.status, refused.json["type"]) == (403, "licence_not_accepted")
     assert "MNPL-0.1" in refused.json["message"]
+    other_case = ask(live, "/v1/deployments", {"reference": LICENSED.lower(), "name": "coder"})
+    assert other_case.status in (403, 409)  # the hub takes it, and so it is the same model, if it fits here
     assert "coder" not in deployments(live)
     deploy(live, reference="codestral-22b", name="coder", accept_licence=True)
     settled(live, "coder", "running")

@@ -92,6 +92,22 @@ def test_a_link_lets_in_whoever_has_it(platform_server: LiveServer, person: dict
     failed(go(platform_server, f"?invitation={token}").arrive(platform_server), "invitation")
 
 
+def test_another_site_makes_nobody_join(platform_server: LiveServer, owner: Person) -> None:
+    token = invite(owner, role="member").removeprefix("/v1/join/")
+    path = f"/sign-in/oidc?invitation={token}"
+    sent = ask(platform_server, path, key=None, headers={"sec-fetch-site": "cross-site"})
+    assert (sent.status, sent.headers["location"]) == (303, f"/join/{token}")
+    assert "set-cookie" not in sent.headers
+    odd = ask(
+        platform_server,
+        "/sign-in/oidc?invitation=..%2F%2Fx.example",
+        key=None,
+        headers={"sec-fetch-site": "cross-site"},
+    )
+    assert odd.headers["location"] == "/join/..%2F%2Fx.example"
+    assert ask(platform_server, path, key=None, headers={"sec-fetch-site": "same-origin"}).status == 302
+
+
 def test_what_cannot_be_believed_signs_nobody_in(
     platform_server: LiveServer, idp: Idp, person: dict[str, Any], owner: Person
 ) -> None:

@@ -161,6 +161,10 @@ def make_sensible(case: Case, model: str | None, messages: list[Any] | None, ids
         case.path_parameters.update({name: ids[name] for name in case.path_parameters if name in ids})
     if case.path_parameters.get("model_id") is not None and model is not None:
         case.path_parameters["model_id"] = model
+    if case.path == "/v1/route" and case.method == "GET" and model is not None:
+        case.query["model"] = model
+    if case.path.startswith("/v1/catalogue/{name}") and model is not None:
+        case.path_parameters["name"] = "mistral-large-2411"  # whose licence has to be accepted
     body = case.body
     if not isinstance(body, dict):
         return

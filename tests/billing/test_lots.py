@@ -13,9 +13,11 @@ from tests.billing.soundness import assert_sound
 from tests.billing.tenants import Tenant, add_tenant
 from tests.storage.places import Place
 from tramontane.accounts.settings import change_settings
+from tramontane.billing.instances import Instance
 from tramontane.billing.lots import cancel_lot, create_lot, end_lots, grant_free, set_pay_as_you_go
 from tramontane.billing.month_lots import open_month_lots
 from tramontane.billing.tables import Lot, Posting, Transfer
+from tramontane.billing.upkeep import Upkeep
 from tramontane.errors import ConflictError, InvalidRequestError, MissingError, PaymentRequiredError
 from tramontane.storage.database import Database
 
@@ -246,8 +248,8 @@ def test_each_month_has_its_own(place: Place) -> None:
         await _spend(db, time, tenant, 100)
         await db.transact(lambda connection: end_lots(connection, time.now))
         assert await _movements(db) == [
-            ("top_up", "receivable", -100), ("charge", "revenue", 30), ("top_up", "receivable", -100),
-            ("return", "receivable", 70), ("charge", "revenue", 100),
+            ("top_up", "receivable", -100), ("charge", "revenue", 30), ("return", "receivable", 70),
+            ("top_up", "receivable", -100), ("charge", "revenue", 100),
         ]  # fmt: skip
         async with db.read() as session:
             lot_id = (await session.scalars(select(Lot.id).where(Lot.state == "active"))).one()
@@ -294,5 +296,31 @@ def test_a_free_quota_comes_back_each_month_until_it_is_cancelled(place: Place) 
         time.advance(timedelta(days=31))
         assert await db.transact(lambda connection: open_month_lots(connection, time.now)) == []
         await assert_sound(db)
+
+    place.run(scenario)
+
+
+def test_a_months_lots_whose_making_was_undone_are_made_the_next_time(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(db: Database) -> None:
+        tenant = await _tenant(db)
+        time = Time(NOW)
+        await _pay_later(db, tenant, EURO)
+        upkeep = Upkeep(db, Instance(db), time.clock())
+        await upkeep.begin()
+        time.advance(timedelta(days=30))
+
+        def lost(*_: object) -> None:
+            raise OSError("lost")
+
+        with monkeypatch.context() as broken:
+            broken.setattr("tramontane.billing.upkeep.find_dead", lost)
+            with pytest.raises(OSError, match="lost"):
+                await upkeep.go_on()
+        await upkeep.go_on()
+        async with db.read() as session:
+            names = (await session.scalars(select(Lot.name).where(Lot.state == "active"))).all()
+        assert names == ["Pay as you go 2026-12"]
 
     place.run(scenario)

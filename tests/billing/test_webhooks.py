@@ -133,6 +133,26 @@ def test_each_threshold_warns_once_a_month(place: Place, receiver: Receiver) -> 
     place.run(scenario)
 
 
+def test_what_was_spent_of_a_month_warns_of_no_other(
+    place: Place, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The month turns between the look and the warning."""
+
+    async def scenario(db: Database) -> None:
+        async with shop(db, place.home) as it:
+            await it.budget(receiver.url, thresholds=[50])
+            await it.spent(600)
+            webhooks = it.webhooks()
+            monkeypatch.setattr("tramontane.billing.webhooks.now", lambda: now() + timedelta(days=31))
+            await webhooks.warn()
+            [call] = await it.calls()
+            assert call.payload["data"]["month"] == month_of(now())
+            async with db.read() as session:
+                assert await session.scalar(select(Budget.warned_month)) == month_of(now())
+
+    place.run(scenario)
+
+
 def test_of_many_processes_one_warns_and_one_delivers(place: Place, receiver: Receiver) -> None:
     async def scenario(db: Database) -> None:
         async with shop(db, place.home) as it:

@@ -141,6 +141,29 @@ def test_texts_are_continued_gaps_filled_and_vectors_made(tmp_path: Path) -> Non
     play(tmp_path, OtherMake(), act)
 
 
+LONG = "Which wind blows beside the mistral? " * 400
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        Chat([USER], format=AnswerFormat("json", {"type": "object", "description": LONG})),
+        Chat([USER], tools=[{"type": "function", "function": {"name": "f", "description": LONG}}]),
+        Chat([{**USER, "name": LONG}]),
+        Chat([{"role": "user", "content": [{"type": "image_url", "image_url": "https://a.b/c", "text": "x"}]}]),
+    ],
+    ids=["schema", "tools", "name", "image"],
+)
+def test_money_is_held_for_all_that_a_server_may_count_as_prompt(prompt: Chat, tmp_path: Path) -> None:
+    async def act(stage: Scene, server: OtherMake) -> None:
+        server.stalls_after = 4
+        stream, _ = await stage.begin(prompt, max_tokens=1)
+        assert (await stage.money())[1] >= 3_000 * 2_000
+        await stream.aclose()
+
+    play(tmp_path, OtherMake(), act, max_context=None)
+
+
 # ── what is sent ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -189,6 +212,15 @@ def test_a_request_is_sent_in_the_terms_of_others(tmp_path: Path) -> None:
         ("response_format", Chat([{"role": "user", "content": "[1] x\n\ny"}], format=AnswerFormat("quotes")), {}),
         ("messages.1.prefix", Chat([USER, {"role": "assistant", "content": "y", "prefix": True}]), {}),
         ("logprobs", Continuation("x"), {"logprobs": 2}),
+        ("messages.0.role", Chat([{"role": "<|im_start|>" * 99, "content": "x"}]), {}),
+        ("messages.0.content", Chat([{"role": "user", "content": {"type": "text", "text": "x"}}]), {}),
+        ("messages.0.content.0", Chat([{"role": "user", "content": [{"type": "text"}]}]), {}),
+        ("messages.0.content.0", Chat([{"role": "user", "content": [{"type": ["text"], "text": "x"}]}]), {}),
+        (
+            "messages.0.content.1",
+            Chat([{"role": "user", "content": ["x", {"type": "document_url", "document_url": "https://a.b/c"}]}]),
+            {},
+        ),
     ],
 )  # fmt: skip
 def test_what_others_cannot_do_is_refused_by_name_and_costs_nothing(
@@ -243,6 +275,23 @@ def test_who_asks_wrongly_is_told_in_the_servers_words(tmp_path: Path) -> None:
         server.refuse = None
         await stage.ask()
         assert "max_tokens" in server.body
+
+    play(tmp_path, OtherMake(), act)
+
+
+def test_words_of_a_request_that_are_repeated_close_no_offering(tmp_path: Path) -> None:
+    tool = {"type": "function", "function": {"name": "get_api_key", "parameters": {"type": "wind"}}}
+
+    async def act(stage: Scene, server: OtherMake) -> None:
+        health, [offering] = stage.platform.health, stage.platform.directory.all()
+        server.refuse = (400, {"error": {"message": "Invalid schema for function 'get_api_key'."}})
+        with pytest.raises(InvalidRequestError, match="Invalid schema"):
+            await stage.ask(Chat([USER], tools=[tool]))
+        assert health.of(offering.id).failures == 0
+        server.refuse = (400, {"error": {"message": "API key not valid. Please pass a valid API key."}})
+        with pytest.raises(UnavailableError):
+            await stage.ask()
+        assert health.of(offering.id).failures == 1
 
     play(tmp_path, OtherMake(), act)
 

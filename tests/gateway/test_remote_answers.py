@@ -200,6 +200,47 @@ def test_calls_are_told_apart(deltas: list[dict[str, Any]]) -> None:
 # ── counts ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def test_where_no_blank_comes_a_piece_is_not_counted_with_all_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    counter, texts = Counter(), list[str]()
+    count = counter.text
+
+    def text(given: str) -> int:
+        texts.append(given)
+        return count(given)
+
+    monkeypatch.setattr(counter, "text", text)
+    running = RunningCount(counter)
+    written = "西北风沿着罗讷河谷吹来，" * 300
+    for at in range(0, len(written), 2):
+        running.add(written[at : at + 2])
+    assert sum(map(len, texts)) < 300 * len(texts)
+    whole = count(written)
+    assert whole <= running.total <= 1.05 * whole
+
+
+def test_while_choices_end_their_sum_is_what_the_server_counted() -> None:
+    """Whoever hangs up between two ends pays for no token twice."""
+
+    async def main() -> None:
+        chunks: list[dict[str, Any]] = [
+            {"choices": [{"index": i, "delta": {"content": "wind"}, "finish_reason": "stop"}]} for i in range(3)
+        ]
+        chunks.append({"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 30}})
+        events = [f"data: {json.dumps(chunk)}\n\n".encode() for chunk in chunks]
+        response = cast(Response, Sent([*events, b"data: [DONE]\n\n"]))
+        stream = RemoteAnswer(response, Counter(), 3, 5, lambda text: text)
+        await stream.begin()
+        outputs, sums = [0, 0, 0], []
+        async for event in stream:
+            outputs[event.index] += event.num_tokens
+            if event.usage is not None:
+                outputs[event.index] = event.usage.output
+                sums.append(sum(outputs))
+        assert sums == [30, 30, 30]
+
+    asyncio.run(main())
+
+
 @settings(deadline=None)
 @given(st.lists(st.sampled_from(["The ", "mistral", " blows", "\n", "é", "日本", " " * 9, "north-west"]), max_size=60))
 def test_a_text_in_pieces_counts_about_as_much_as_in_one(pieces: list[str]) -> None:

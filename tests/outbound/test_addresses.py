@@ -30,6 +30,19 @@ def test_private_addresses_are_called_by_the_operators_word_only(address: str) -
         check_address("host", address, "public")
 
 
+@pytest.mark.parametrize("address", ["fec0::1", "64:ff9b:1::a00:7", "::10.0.0.7", "::ffff:0:10.0.0.7"])
+def test_what_the_internet_does_not_route_is_not_public(address: str) -> None:
+    """Translators and old networks lead such addresses to machines of the house."""
+    with pytest.raises(RefusedAddressError, match="private network"):
+        check_address("host", address, "public")
+
+
+def test_who_asks_for_a_public_address_learns_nothing_of_the_house() -> None:
+    with pytest.raises(RefusedAddressError) as refusal:
+        check_address("db.internal", "10.0.0.7", "public")
+    assert "10.0.0.7" not in str(refusal.value)
+
+
 @pytest.mark.parametrize("address", PUBLIC)
 def test_public_addresses_are_called_by_https_only(address: str) -> None:
     check_address("host", address, "anywhere")

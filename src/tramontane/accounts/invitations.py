@@ -105,10 +105,13 @@ async def find_open(session: AsyncSession, token: str) -> InvitationView:
 
 
 async def find_open_for(session: AsyncSession, email: str) -> InvitationView | None:
-    """The newest open invitation of who has this address."""
+    """The newest open invitation of who has this address; None where several organisations invite it.
+
+    Anybody may invite an address: which of them its owner wants to join only the link can tell then.
+    """
     query = _views().where(Invitation.email == normal_email(email)).order_by(Invitation.id.desc())
-    views = (InvitationView(*row) for row in await session.execute(query))
-    return next((view for view in views if view.state == "open"), None)
+    views = [view for row in await session.execute(query) if (view := InvitationView(*row)).state == "open"]
+    return views[0] if len({view.invitation.organisation_id for view in views}) == 1 else None
 
 
 def check_address(view: InvitationView, email: str | None) -> None:

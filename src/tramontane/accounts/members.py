@@ -10,7 +10,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tramontane.accounts.organisations import lock_organisation
-from tramontane.accounts.tables import ApiKey, BrowserSession, Membership, Role, User, Workspace
+from tramontane.accounts.tables import ApiKey, BrowserSession, Invitation, Membership, Role, User, Workspace
 from tramontane.errors import ConflictError, MissingError, NotAllowedError
 from tramontane.storage.base import now
 
@@ -51,7 +51,8 @@ async def change_role(
 ) -> tuple[Role, MemberView]:
     """Gives a member another role; the one before, and the member. The authenticator has to `forget` the user.
 
-    `by` is the role of who does this. Raises MissingError, NotAllowedError and ConflictError.
+    Whoever loses rights loses the open invitations that they have made. `by` is the role of who does this. Raises
+    MissingError, NotAllowedError and ConflictError.
     """
     membership = await _find_for_change(session, organisation_id, by, user_id)
     check_grant(by, role)
@@ -59,13 +60,15 @@ async def change_role(
     if before == "owner" and role != "owner":
         await _check_other_owner(session, membership)
     membership.role = role
+    if before != role and role != "owner":
+        await _end_invitations(session, membership)
     await session.flush()
     (member,) = await list_members(session, organisation_id, user_id)
     return before, member
 
 
 async def remove_member(session: AsyncSession, organisation_id: str, by: Role, user_id: str) -> Role:
-    """Takes a member out, for good with all keys and sessions there; the role until now.
+    """Takes a member out, for good with all keys, sessions and open invitations of theirs there; the role until now.
 
     The authenticator has to `forget` the user. Raises MissingError, NotAllowedError and ConflictError.
     """
@@ -79,6 +82,7 @@ async def remove_member(session: AsyncSession, organisation_id: str, by: Role, u
         ids = (await session.scalars(select(table.id).where(*theirs).order_by(table.id).with_for_update())).all()
         await session.execute(update(table).where(table.id.in_(ids)).values(revoked_at=now()))
     role = membership.role
+    await _end_invitations(session, membership)
     await session.delete(membership)
     await session.flush()
     return role
@@ -97,6 +101,19 @@ def check_grant(by: Role, role: Role) -> None:
     """Raises NotAllowedError where somebody who is no owner would make one."""
     if role == "owner" and by != "owner":
         raise NotAllowedError("Only an owner makes others owners: ask one.")
+
+
+async def check_may_invite(session: AsyncSession, organisation_id: str, by: str, role: Role) -> None:
+    """Raises NotAllowedError for an inviter whose rights are gone.
+
+    What a request knows of its user may be some seconds old, and a way back in must not outlive the way out.
+    """
+    await lock_organisation(session, organisation_id)
+    query = select(Membership.role).where(Membership.user_id == by, Membership.organisation_id == organisation_id)
+    role_now = await session.scalar(query)
+    if role_now not in ("owner", "admin"):
+        raise NotAllowedError("Your role does not allow this any more: ask an owner or admin.")
+    check_grant(role_now, role)
 
 
 async def _find_for_change(session: AsyncSession, organisation_id: str, by: Role, user_id: str) -> Membership:
@@ -118,6 +135,20 @@ async def _check_other_owner(session: AsyncSession, membership: Membership) -> N
     )
     if await session.scalar(query.limit(1)) is None:
         raise ConflictError("This is the organisation's only owner: make another member an owner first.")
+
+
+async def _end_invitations(session: AsyncSession, membership: Membership) -> None:
+    """Who may invite no more, or not as before, has no link left by which to come back as what one was."""
+    await session.execute(
+        update(Invitation)
+        .where(
+            Invitation.organisation_id == membership.organisation_id,
+            Invitation.invited_by == membership.user_id,
+            Invitation.accepted_at.is_(None),
+            Invitation.revoked_at.is_(None),
+        )
+        .values(revoked_at=now())
+    )
 
 
 async def _last_seen(session: AsyncSession, organisation_id: str) -> dict[str, datetime]:

@@ -43,7 +43,7 @@ from tramontane.api import (
     usage,
     workspaces,
 )
-from tramontane.api.errors import MAX_BODY_BYTES, install_error_handlers
+from tramontane.api.errors import install_error_handlers
 from tramontane.api.middleware import BodyLimitMiddleware, ExchangeMiddleware
 from tramontane.api.platform import Platform
 
@@ -120,7 +120,7 @@ ROUTERS = (
 
 def create_app(platform: Platform) -> ASGIApp:
     """The application for one platform, whose rooms the caller opens and closes."""
-    return ExchangeMiddleware(BodyLimitMiddleware(create_routes(platform), MAX_BODY_BYTES), platform)
+    return ExchangeMiddleware(BodyLimitMiddleware(create_routes(platform)), platform)
 
 
 def create_routes(platform: Platform) -> FastAPI:

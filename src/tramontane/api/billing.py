@@ -10,7 +10,7 @@ from tramontane.accounts.principal import Principal
 from tramontane.api.auditing import note
 from tramontane.api.authentication import AuthenticatedRoute, require
 from tramontane.api.owned import OWNED_RESPONSES, Before, Limit, PathId
-from tramontane.api.platform import platform_of, principal_of
+from tramontane.api.platform import Platform, platform_of, principal_of
 from tramontane.api.schemas.billing import (
     BillingOverview,
     CurvePoint,
@@ -25,9 +25,10 @@ from tramontane.api.schemas.billing import (
 )
 from tramontane.billing import lot_views, lots, tables
 from tramontane.billing.lot_views import Overview
+from tramontane.catalogue.family import by_name
 from tramontane.conversations.ids import id_or_nobodys
 from tramontane.conversations.plain_text import storable
-from tramontane.errors import NotAllowedError
+from tramontane.errors import InvalidRequestError, NotAllowedError
 
 router = APIRouter(route_class=AuthenticatedRoute, tags=["billing"], responses=OWNED_RESPONSES)
 
@@ -54,7 +55,7 @@ async def create_lot(request: Request, body: LotDraft) -> Lot:
     """Buy a commitment, or record prepaid credit; for the operator."""
     principal = require(request, "sell")
     draft = body.model_dump(exclude={"organisation_id"})
-    draft["models"] = body.models and [storable(model) for model in body.models]
+    draft["models"] = body.models and [_model(platform_of(request), storable(name)) for name in body.models]
     async with platform_of(request).database.write() as session:
         made = await lots.create_lot(
             session,
@@ -130,6 +131,14 @@ def _organisation(principal: Principal, organisation_id: str | None) -> str:
     if organisation_id is None or organisation_id == principal.organisation_id:
         return principal.organisation_id
     return id_or_nobodys(organisation_id) if _sells(principal) else ""
+
+
+def _model(platform: Platform, name: str) -> str:
+    """The model that a name means, since the ledger compares models' own names."""
+    model = platform.directory.resolve(name).model
+    if not platform.directory.offerings(model) and model not in by_name():
+        raise InvalidRequestError("models", f"No model {name[:200]!r} is known here: name one that is offered.")
+    return model
 
 
 def _overview(found: Overview) -> BillingOverview:

@@ -102,7 +102,7 @@ class CatalogueView:
         self,
         platform: Platform,
         offered: Mapping[str, list[bodies.Offering]],
-        accepted: Mapping[str, tuple[str, LicenceAcceptance]],
+        accepted: Mapping[str, tuple[str | None, LicenceAcceptance]],
     ) -> None:
         self._platform, self._offered, self._accepted = platform, offered, accepted
         self._pulled = {model.name for model in platform.store.list()}
@@ -121,7 +121,8 @@ class CatalogueView:
                 .outerjoin(User, User.id == LicenceAcceptance.user_id)
                 .order_by(LicenceAcceptance.id.desc())
             )
-            accepted = {row.model: (name or row.user_id, row) for row, name in rows}
+            shows_who = may_operate(request)  # the operator's people are nobody's business
+            accepted = {row.model: (name or row.user_id if shows_who else None, row) for row, name in rows}
         offered: dict[str, list[bodies.Offering]] = {}
         for offering in found:
             offered.setdefault(offering.model, []).append(offering)
@@ -145,7 +146,7 @@ class CatalogueView:
         return (bundled_entry(), *family())
 
     def _of_family(self, model: FamilyModel) -> bodies.CatalogueModel:
-        acceptor, acceptance = self._accepted.get(model.name, ("", None))
+        acceptor, acceptance = self._accepted.get(model.name, (None, None))
         if acceptance is not None and acceptance.licence != model.licence.name:
             acceptance = None
         return bodies.CatalogueModel(

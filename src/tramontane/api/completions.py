@@ -12,11 +12,11 @@ from starlette.responses import Response
 
 from tramontane.api.authentication import AuthenticatedRoute
 from tramontane.api.errors import RESPONSES
-from tramontane.api.generation import begin, created_now, inputs_of, note_request, read_whole, usage_body
+from tramontane.api.generation import accept, begin, created_now, inputs_of, note_request, read_whole, usage_body
 from tramontane.api.platform import exchange_of, platform_of, principal_of
 from tramontane.api.schemas.completions import Completion, CompletionRequest
 from tramontane.api.streams import DONE, STREAMED, EventStreamResponse, event, json_response
-from tramontane.errors import InvalidRequestError
+from tramontane.errors import InvalidRequestError, TramontaneError
 from tramontane.gateway.answers import Answer, Choice, Event, EventStream, TokenScore, Usage
 from tramontane.gateway.requests import Continuation, Fim, Prompt, Sampling
 from tramontane.tokenizer.tool_calls import Text
@@ -28,13 +28,18 @@ _MOST_PROMPTS = 128
 
 @dataclass
 class _Prompts:
-    """The prompts of one request, each accepted by the gateway as a request of its own."""
+    """The prompts of one request, each accepted by the gateway as a request of its own.
 
+    Each begins when those before it have ended, whose money is back then: all at once they would wait for each other.
+    """
+
+    prompts: list[Prompt]
     sampling: Sampling
     texts: list[str]  # what an echo repeats
     # An echo's first token has no score. Of a text it is <s>, which is not shown; of given tokens it is one to show.
     unscored: list[str | None]
     streams: list[EventStream] = field(default_factory=list)
+    refusal: str | None = None  # of one that is streamed, while the response is on its way
 
     async def close(self) -> None:
         for stream in self.streams:
@@ -57,13 +62,9 @@ async def completions(request: Request, body: CompletionRequest) -> Response:
     wants_prompt_scores = body.echo and body.logprobs is not None
     sampling = body.sampling(logprobs=body.logprobs, prompt_logprobs=body.logprobs if wants_prompt_scores else None)
     echoed = [await _echoed(request, body, prompt) if body.echo else ("", None) for prompt in prompts]
-    begun = _Prompts(sampling, [text for text, _ in echoed], [first for _, first in echoed])
-    try:
-        for number, prompt in enumerate(prompts):
-            begun.streams.append(await begin(request, body.model, prompt, sampling, suffix=f"-{number}"))
-    except BaseException:
-        await begun.close()
-        raise
+    begun = _Prompts(prompts, sampling, [text for text, _ in echoed], [first for _, first in echoed])
+    # What is refused at once is refused with its status, streamed or not.
+    begun.streams.append(await begin(request, body.model, prompts[0], sampling, suffix="-0"))
     if body.stream:
         return EventStreamResponse(_streamed(request, body, begun), begun.close)
     return await _whole(request, body, begun)
@@ -91,14 +92,12 @@ async def _echoed(request: Request, body: CompletionRequest, prompt: Prompt) -> 
 
 
 async def _whole(request: Request, body: CompletionRequest, begun: _Prompts) -> Response:
-    n = begun.sampling.n
-    answers = [Answer(n) for _ in begun.streams]
-
-    try:
-        for stream, answer in zip(begun.streams, answers, strict=True):
-            await read_whole(request, stream, answer.add)
-    finally:
-        await begun.close()
+    answers = [Answer(begun.sampling.n) for _ in begun.prompts]
+    for number, answer in enumerate(answers):
+        if number:
+            prompt, suffix = begun.prompts[number], f"-{number}"
+            begun.streams.append(await begin(request, body.model, prompt, begun.sampling, suffix))
+        await read_whole(request, begun.streams[number], answer.add)
     choices = [choice for answer in answers for choice in answer.choices]
     reply = {
         "id": exchange_of(request).id,
@@ -157,10 +156,10 @@ async def _streamed(request: Request, body: CompletionRequest, begun: _Prompts) 
         "created": created_now(),
         "model": body.model,
     }
-    n, answers = begun.sampling.n, [Answer(begun.sampling.n) for _ in begun.streams]
-    for number, (stream, answer) in enumerate(zip(begun.streams, answers, strict=True)):
+    n, answers = begun.sampling.n, [Answer(begun.sampling.n) for _ in begun.prompts]
+    for number, answer in enumerate(answers):
         choices = [_StreamedChoice(body, begun, number, index) for index in range(n)]
-        async for added in stream:
+        async for added in _events(request, body, begun, number):
             answer.add(added)
             choice = choices[added.index].read(added, answer.choices[0].prompt_scores)
             if choice is not None:
@@ -169,6 +168,24 @@ async def _streamed(request: Request, body: CompletionRequest, begun: _Prompts) 
     last = {"index": len(answers) * n - 1, "text": "", "finish_reason": answers[-1].choices[-1].finish_reason}
     yield event({**head, "choices": [{**last, "logprobs": None}], "usage": usage_body(_sum(answers))})
     yield DONE
+
+
+async def _events(request: Request, body: CompletionRequest, begun: _Prompts, number: int) -> AsyncIterator[Event]:
+    """What one prompt is answered. One that is refused fails, and so do those behind it, for the same reason."""
+    if number == len(begun.streams) and begun.refusal is None:
+        prompt, suffix = begun.prompts[number], f"-{number}"
+        try:
+            begun.streams.append(await accept(request, body.model, prompt, begun.sampling, suffix))
+        except TramontaneError as error:
+            begun.refusal = str(error)
+    if begun.refusal is not None:
+        for index in range(begun.sampling.n):
+            failed = Event(index, finish_reason="error", detail=begun.refusal)
+            exchange_of(request).observe(failed)
+            yield failed
+        return
+    async for event in begun.streams[number]:
+        yield event
 
 
 class _StreamedChoice:

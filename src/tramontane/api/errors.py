@@ -55,7 +55,8 @@ _MOST_ENTRIES = 20  # of a 422: who sent more wrong fields finds the next ones w
 INTERNAL_MESSAGE = "The server failed to answer this request; its log tells why, under the request's id."
 
 MAX_BODY_BYTES = 32 * 2**20  # two dozen long documents are some 5 MiB
-TOO_LARGE = f"The body is larger than {MAX_BODY_BYTES // 2**20} MiB: send less at once."
+_MAX_STRANGERS_BYTES = 64 * 2**10
+_STRANGERS_PATHS = ("/v1/sign-in", "/v1/register", "/v1/join/")  # whose bodies are read before it is known who sends
 UPLOAD_PATH = "/v1/documents"
 
 RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -89,10 +90,18 @@ class HungUpError(Exception):
     """The client is gone: there is nobody left to answer."""
 
 
+def max_body_bytes(path: str) -> int:
+    """How much is read of a body: nobody fills the memory before it is known who it is."""
+    return _MAX_STRANGERS_BYTES if path.startswith(_STRANGERS_PATHS) else MAX_BODY_BYTES
+
+
 def too_large_response(path: str, correlation_id: str) -> Response:
     """413, of a type that tells a document from any other body; the rest of the body is not read."""
     kind = "document_too_large" if path == UPLOAD_PATH else "request_too_large"
-    return error_response(413, TOO_LARGE, kind, correlation_id, headers={"connection": "close"})
+    most = max_body_bytes(path)
+    limit = f"{most // 2**20} MiB" if most >= 2**20 else f"{most // 2**10} KiB"
+    message = f"The body is larger than {limit}: send less at once."
+    return error_response(413, message, kind, correlation_id, headers={"connection": "close"})
 
 
 def error_response(

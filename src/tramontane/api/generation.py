@@ -41,12 +41,16 @@ async def begin(request: Request, model: str, prompt: Prompt, sampling: Sampling
     `suffix` tells the requests of one exchange apart. The salt of cached prefixes is the workspace's: tenants never
     share one, and cannot probe each other's prompts by how fast an answer comes.
     """
+    return await unless_hung_up(request, accept(request, model, prompt, sampling, suffix))
+
+
+async def accept(request: Request, model: str, prompt: Prompt, sampling: Sampling, suffix: str = "") -> EventStream:
+    """As `begin`, where a response is being sent, which watches the client itself."""
     exchange = exchange_of(request)
     principal = principal_of(request)
     exchange.route = request.scope["route"].path
     generation = Generation(exchange.id + suffix, prompt, sampling, principal.cache_salt)
-    accepting = platform_of(request).gateway.generate(principal, model, generation, exchange)
-    return await unless_hung_up(request, accepting)
+    return await platform_of(request).gateway.generate(principal, model, generation, exchange)
 
 
 async def whole(request: Request, stream: EventStream, num_choices: int) -> Answer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from fastapi import APIRouter
@@ -54,6 +54,7 @@ async def create_key(request: Request, body: ApiKeyDraft) -> ApiKeyCreated:
         workspace = await find_workspace(session, principal.organisation_id, workspace_id)
         if workspace.archived_at is not None:
             raise ConflictError("This workspace is archived: choose another, or restore it first.")
+        await _check_end(session, principal, body.expires_at)
         key, secret = await keys.make_key(
             session, workspace.id, principal.user_id, body.name,
             scopes=body.scopes, models=body.models, expires_at=body.expires_at,
@@ -70,6 +71,8 @@ async def change_key(request: Request, key_id: PathId, body: ApiKeyChange) -> Ap
     async with platform.database.write() as session:
         view = await keys.find_key(session, principal.organisation_id, _whose(principal), key_id)
         _check_models(principal, view.key.models)
+        if "expires_at" in changes:
+            await _check_end(session, principal, changes["expires_at"])
         await keys.change_key(session, view, changes)
         _check_models(principal, view.key.models)
         await note(request, session, "key.change", "key", key_id, **_noted(view.key))
@@ -119,6 +122,15 @@ def _check_models(principal: Principal, models: Collection[str] | None) -> None:
     """A key that is restricted to models makes and changes no key that reaches more."""
     if principal.models is not None and (models is None or not principal.models.issuperset(models)):
         raise NotAllowedError("This key is for some models only, and so are the keys that it makes or changes.")
+
+
+async def _check_end(session: AsyncSession, principal: Principal, expires_at: datetime | None) -> None:
+    """A key that ends makes no key that outlives it, and does not put off its own end: a leak would be for good."""
+    if principal.key_id is None:
+        return
+    end = (await keys.find_key(session, principal.organisation_id, None, principal.key_id)).key.expires_at
+    if end is not None and (expires_at is None or expires_at > end):
+        raise NotAllowedError("This key ends, and so do the keys that it makes or changes, no later: use a browser.")
 
 
 async def _created(session: AsyncSession, principal: Principal, key: tables.ApiKey, secret: Secret) -> ApiKeyCreated:

@@ -73,8 +73,8 @@ async def list_invitations(request: Request) -> InvitationList:
 async def create_invitation(request: Request, body: InvitationDraft) -> InvitationCreated:
     """Make a link by which somebody becomes a member."""
     principal = require(request, "members")
-    members.check_grant(principal.role, body.role)
     async with platform_of(request).database.write() as session:
+        await members.check_may_invite(session, principal.organisation_id, principal.user_id, body.role)
         invitation, token = await invitations.invite(
             session, principal.organisation_id, principal.user_id, body.role, body.email
         )

@@ -10,7 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tramontane.api.errors import error_response, too_large_response
+from tramontane.api.errors import error_response, max_body_bytes, too_large_response
 from tramontane.api.logs import correlation_id, log_request
 from tramontane.api.platform import Platform
 from tramontane.gateway.exchange import Exchange
@@ -89,18 +89,19 @@ def _refuse_to_begin(exchange_id: str) -> ASGIApp:
 
 
 class BodyLimitMiddleware:
-    """Refuses a body over the limit: at once where its length is announced, else when it has grown too large."""
+    """Refuses a body over its path's limit: at once where its length is announced, else when it has grown too large."""
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
-        self._app, self._limit = app, limit
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        limit = max_body_bytes(scope["path"])
         announced = Headers(scope=scope).get("content-length", "0")
-        if announced.isdecimal() and int(announced) > self._limit:
+        if announced.isdecimal() and int(announced) > limit:
             await self._too_large(scope)(scope, receive, send)
             return
         received = 0
@@ -109,7 +110,7 @@ class BodyLimitMiddleware:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self._limit:
+            if received > limit:
                 raise HTTPException(413)  # which the framework passes on to the error handlers
             return message
 

@@ -7,6 +7,7 @@ import asyncio
 from fastapi import APIRouter
 from starlette.requests import Request
 
+from tramontane.api.auditing import note
 from tramontane.api.authentication import AuthenticatedRoute, require_administrator
 from tramontane.api.errors import RESPONSES
 from tramontane.api.platform import platform_of, principal_of
@@ -58,6 +59,8 @@ async def delete_model(request: Request, model_id: str) -> Deleted:
         await asyncio.to_thread(platform.store.delete, model_id)
     except TramontaneError as error:  # just now it is being pulled again
         raise InvalidRequestError("model_id", str(error)) from error
+    async with platform.database.write() as session:
+        await note(request, session, "model.delete", "model", model_id)
     return Deleted(id=model_id, object="model", deleted=True)
 
 

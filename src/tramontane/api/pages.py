@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from typing import Annotated
+from urllib.parse import quote
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
@@ -73,7 +74,13 @@ async def sign_in(request: Request, token: str = "") -> Response:
 
 @router.get("/sign-in/oidc")
 async def begin_oidc(request: Request, invitation: Annotated[str | None, Query(max_length=200)] = None) -> Response:
-    """Sends the browser to the identity provider."""
+    """Sends the browser to the identity provider.
+
+    With an invitation only from a page of ours, or an address that somebody typed: whoever is sent here by another site
+    sees first what the invitation is to.
+    """
+    if invitation is not None and request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+        return RedirectResponse(f"/join/{quote(invitation, safe='')}", status_code=303)
     platform = platform_of(request)
     try:
         provider = _identity_provider(platform)
@@ -108,6 +115,7 @@ async def finish_oidc(request: Request) -> Response:
         async with platform.database.write() as session:
             signed_in = await sign_in_by_identity(session, identity, invitation, address_of(request))
             if signed_in.registered:
+                platform.sign_ins.admit_stranger(address_of(request))
                 await give_free_quota(session, signed_in.opened.organisation_id)
     except OidcError as error:
         return _oidc_failed(request, error)

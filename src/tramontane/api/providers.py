@@ -59,7 +59,8 @@ async def change_provider(request: Request, provider_id: PathId, body: ProviderC
     if "base_url" in changes:
         changes["base_url"] = await providers.checked_base_url(changes["base_url"])
     async with platform.database.write() as session:
-        row = await providers.find_provider(session, provider_id)
+        # Locked, so that a key that is given just now is not sent to a URL that is set just now.
+        row = await providers.find_provider(session, provider_id, lock=True)
         _check_key(row, changes)
         noted = {name: value for name, value in changes.items() if name != "key"}
         if "key" in changes:

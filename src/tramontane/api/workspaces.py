@@ -53,7 +53,9 @@ async def change_workspace(request: Request, workspace_id: PathId, body: Workspa
         raise ConflictError("You are at work in this workspace: choose another one before it is archived.")
     async with platform.database.write() as session:
         workspace = await workspaces.change_workspace(session, principal.organisation_id, workspace_id, changes)
-        await note(request, session, "workspace.change", "workspace", workspace.id, **changes)
+        await note(
+            request, session, "workspace.change", "workspace", workspace.id, **{"name": workspace.name, **changes}
+        )
         num_keys = await workspaces.count_keys(session, workspace.id)
     platform.authenticator.forget(workspace.id)
     return _body(workspace, num_keys)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import ColumnElement, and_, case, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -28,16 +28,17 @@ _SCOPE_ID = func.coalesce(Budget.workspace_id, Budget.organisation_id)
 
 @dataclass(frozen=True)
 class Watched:
-    """A budget, what was spent of it this month, and why its last call failed."""
+    """A budget, what was spent of it in a month (this one), and why its last call failed."""
 
     budget: Budget
     spend: int
+    month: str
     last_problem: str | None = None
 
     @property
     def warned_percent(self) -> int:
         """The highest share that was warned of this month."""
-        return self.budget.warned_percent if self.budget.warned_month == month_of(now()) else 0
+        return self.budget.warned_percent if self.budget.warned_month == self.month else 0
 
 
 def secret_context(budget_id: str) -> str:
@@ -59,7 +60,7 @@ async def list_budgets(session: AsyncSession, organisation_id: str) -> list[Watc
     """Of the organisation, by name."""
     watched = await _watch(session, Budget.organisation_id == organisation_id)
     problems = await _last_problems(session, organisation_id)
-    return [Watched(one.budget, one.spend, problems.get(one.budget.id)) for one in watched]
+    return [replace(one, last_problem=problems.get(one.budget.id)) for one in watched]
 
 
 async def watch_all(session: AsyncSession) -> list[Watched]:
@@ -111,9 +112,11 @@ async def delete_budget(session: AsyncSession, organisation_id: str, budget_id: 
 
 
 async def _watch(session: AsyncSession, where: ColumnElement[bool]) -> list[Watched]:
-    counts = and_(MonthCount.scope == _SCOPE, MonthCount.scope_id == _SCOPE_ID, MonthCount.month == month_of(now()))
+    month = month_of(now())
+    counts = and_(MonthCount.scope == _SCOPE, MonthCount.scope_id == _SCOPE_ID, MonthCount.month == month)
     query = select(Budget, func.coalesce(MonthCount.spend, 0)).outerjoin(MonthCount, counts).where(where)
-    return [Watched(*row) for row in await session.execute(query.order_by(Budget.name, Budget.id))]
+    found = await session.execute(query.order_by(Budget.name, Budget.id))
+    return [Watched(budget, spend, month) for budget, spend in found]
 
 
 async def _last_problems(session: AsyncSession, organisation_id: str) -> dict[str, str]:

@@ -151,18 +151,19 @@ class RateLimits:
         self._scopes: dict[tuple[Scope, str], _Limited] = {}
         self._refreshing = asyncio.Lock()  # so that of two answers the older is never the last
 
-    def admit(self, principal: Principal, tokens: int) -> Admission:
+    def admit(self, principal: Principal, tokens: int, requests: int = 1) -> Admission:
         """Counts a request that may take so many tokens, in all its scopes or, where one refuses, in none.
 
+        `requests` 0: it is a part of one that was counted, so that its tokens alone count.
         Raises RateLimitedError, or InvalidRequestError where it asks for more than a minute's tokens: waiting will
         not help it.
         """
         scopes = [scope for place in _places(principal) if (scope := self._scopes.get(place)) is not None]
         at = self._clock()
-        _check(scopes, tokens, at)
+        _check(scopes, tokens, requests, at)
         for scope in scopes:
             if scope.requests is not None:
-                scope.requests.take(1, at)
+                scope.requests.take(requests, at)
             if scope.tokens is not None:
                 scope.tokens.take(tokens, at)
         return Admission(scopes, tokens, self._clock)
@@ -216,12 +217,12 @@ def _places(principal: Principal) -> Iterator[tuple[Scope, str]]:
     yield "organisation", principal.organisation_id
 
 
-def _check(scopes: Sequence[_Limited], tokens: int, at: int) -> None:
+def _check(scopes: Sequence[_Limited], tokens: int, requests: int, at: int) -> None:
     """Raises for the limit that is to be waited for the longest."""
     waits: list[tuple[int, str]] = []
     for scope in scopes:
         owner = _OWNERS[scope.known.scope]
-        if scope.requests is not None and (wait := scope.requests.wait(1, at)):
+        if requests and scope.requests is not None and (wait := scope.requests.wait(requests, at)):
             a_second = f"{scope.requests.limit:,} request{'s' * (scope.requests.limit > 1)} a second"
             waits.append((wait, f"The limit of {owner}, {a_second}, is reached"))
         if scope.tokens is not None and (wait := scope.tokens.wait(tokens, at)):

@@ -16,13 +16,6 @@ _OWNERS: dict[Scope, str] = {"key": "this key", "workspace": "this workspace", "
 _BUSY_RETRY = 5.0  # seconds
 
 
-def no_price(model: str) -> PaymentRequiredError:
-    """Nobody is served for nothing by mistake."""
-    return PaymentRequiredError(
-        f"The model {model!r} has no price now, so nobody is served: an administrator has to set one.", "no_price"
-    )
-
-
 def no_money(needed: int, left: int) -> PaymentRequiredError:
     """Nothing that is held would be enough either."""
     return PaymentRequiredError(

@@ -169,7 +169,7 @@ def _lot_line(lot: Lot, sums: dict[str, tuple[int, int]]) -> LotLine:
         added=added,
         charged=charged,
         expired=-sum(within.values()),
-        shortfall=0,
+        shortfall=-within.get("shortfall", 0),
     )
 
 

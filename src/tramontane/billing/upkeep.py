@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from functools import partial
 
 from sqlalchemy import Connection
@@ -28,23 +29,27 @@ class Upkeep:
         """Settles at once what dead processes have left."""
         if self._database.file is not None:
             remove_dead_locks(self._database.file)
-        await self._recover(await self._database.transact(self._look_after))
+        await self._recover(await self._look_after())
 
     async def go_on(self) -> None:
         """To be called each few seconds."""
         await self._instance.check()
-        dead = await self._database.transact(self._look_after)
+        dead = await self._look_after()
         # Seen twice: one whose connection was lost has had the time to take its lock again.
         await self._recover(dead & self._suspects)
         self._suspects = dead
 
-    def _look_after(self, connection: Connection) -> set[str]:
+    async def _look_after(self) -> set[str]:
         """Ends lots and makes the month's; answers which instances seem dead."""
         moment = self._clock.moment()
+        dead = await self._database.transact(partial(self._look_after_at, moment))
+        self._month = month_of(moment)  # not before it is committed: what was undone is done the next time
+        return dead
+
+    def _look_after_at(self, moment: datetime, connection: Connection) -> set[str]:
+        end_lots(connection, moment)  # first, since who serves requests locks lots before caps as well
         if month_of(moment) != self._month:
             open_month_lots(connection, moment)
-            self._month = month_of(moment)
-        end_lots(connection, moment)
         return find_dead(connection, self._instance.id, self._database.file)
 
     async def _recover(self, instances: Iterable[str]) -> None:

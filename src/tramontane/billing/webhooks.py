@@ -22,7 +22,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tramontane.accounts.secrets import Secret
 from tramontane.accounts.vault import Vault
 from tramontane.billing.budgets import Watched, secret_context, watch_all
-from tramontane.billing.months import month_of
 from tramontane.billing.tables import Budget, WebhookCall
 from tramontane.errors import TramontaneError
 from tramontane.outbound.client import Outbound
@@ -137,7 +136,7 @@ class Webhooks:
 
 def _newly_spent(one: Watched) -> list[int]:
     """The shares, in percent, that have been reached and not warned of."""
-    if one.budget.warned_month > month_of(now()):  # a clock that jumped back warns nobody again
+    if one.budget.warned_month > one.month:  # a clock that jumped back warns nobody again
         return []
     return [
         percent
@@ -147,23 +146,23 @@ def _newly_spent(one: Watched) -> list[int]:
 
 
 async def _note_warnings(session: AsyncSession, one: Watched, percents: list[int]) -> None:
-    budget, month = one.budget, month_of(now())
+    budget = one.budget
     first = update(Budget).where(
         Budget.id == budget.id,
         Budget.warned_month == budget.warned_month,
         Budget.warned_percent == budget.warned_percent,
     )
-    noted = first.values(warned_month=month, warned_percent=max(percents)).returning(Budget.id)
+    noted = first.values(warned_month=one.month, warned_percent=max(percents)).returning(Budget.id)
     if await session.scalar(noted, execution_options={"synchronize_session": False}) is None:
         return  # another process was faster
     if budget.webhook_url is not None:
         for percent in percents:
             call_id = new_id()
-            payload = _payload(call_id, one, month, percent)
+            payload = _payload(call_id, one, percent)
             session.add(WebhookCall(id=call_id, budget_id=budget.id, payload=payload, next_try_at=now()))
 
 
-def _payload(call_id: str, one: Watched, month: str, percent: int) -> dict[str, Any]:
+def _payload(call_id: str, one: Watched, percent: int) -> dict[str, Any]:
     budget = one.budget
     return {
         "id": call_id,
@@ -174,7 +173,7 @@ def _payload(call_id: str, one: Watched, month: str, percent: int) -> dict[str, 
             "name": budget.name,
             "organisation_id": budget.organisation_id,
             "workspace_id": budget.workspace_id,
-            "month": month,
+            "month": one.month,
             "threshold_percent": percent,
             "amount": budget.amount,
             "spend": one.spend,

@@ -92,8 +92,10 @@ def by_name() -> dict[str, FamilyModel]:
 
 
 def find(name: str) -> FamilyModel | None:
-    """The model of a name, an alias or a hub repository."""
-    return by_name().get(name) or next((model for model in family() if model.repository == name), None)
+    """The model of a name, an alias or a hub repository, which the hub knows in small and capital letters alike."""
+    if name in by_name():
+        return by_name()[name]
+    return next((model for model in family() if model.repository and model.repository.lower() == name.lower()), None)
 
 
 def licence_to_accept(name: str) -> Licence | None:

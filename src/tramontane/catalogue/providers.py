@@ -17,6 +17,8 @@ from tramontane.outbound.client import check_url
 from tramontane.outbound.errors import RefusedAddressError
 from tramontane.storage.base import new_id
 
+_LONGEST_URL = 500  # as it is kept: with its path escaped
+
 
 async def checked_base_url(url: str) -> str:
     """The URL without a slash at its end; raises InvalidRequestError for what is none, or leads where it must not.
@@ -28,6 +30,8 @@ async def checked_base_url(url: str) -> str:
         parsed = check_url(url)
         if parsed.query_string or parsed.fragment:
             raise InvalidRequestError("base_url", "The URL must hold no ? and no #: end it with its path, such as /v1.")
+        if len(str(parsed)) > _LONGEST_URL:
+            raise InvalidRequestError("base_url", f"The URL has more than {_LONGEST_URL} characters.")
         assert parsed.host is not None
         await CheckedResolver("private" if parsed.scheme == "http" else "anywhere").resolve(parsed.host)
     except (InvalidRequestError, RefusedAddressError) as error:
@@ -48,9 +52,9 @@ async def list_providers(session: AsyncSession) -> Sequence[ProviderRow]:
     return (await session.scalars(select(ProviderRow).order_by(ProviderRow.id))).all()
 
 
-async def find_provider(session: AsyncSession, provider_id: str) -> ProviderRow:
-    """Raises MissingError."""
-    found = await session.get(ProviderRow, provider_id)
+async def find_provider(session: AsyncSession, provider_id: str, *, lock: bool = False) -> ProviderRow:
+    """`lock`: nobody else changes it until the transaction ends. Raises MissingError."""
+    found = await session.get(ProviderRow, provider_id, with_for_update=lock)
     if found is None:
         raise MissingError("There is no such provider.")
     return found

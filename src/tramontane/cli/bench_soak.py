@@ -171,6 +171,8 @@ def measure_soak(*, rate: float, minutes: float, database_url: str | None, tell:
         database = server.database
     warm_up = min(_WARM_UP_SHARE * minutes * 60, _WARM_UP_SECONDS)
     middle = len(tally.seconds) // 2
+    if not middle:
+        raise TramontaneError(f"Hardly anything was answered: {'; '.join(tally.errors) or 'the soak was too short'}.")
     halves = tally.seconds[:middle], tally.seconds[middle:]
     return SoakFigures(
         database=database,

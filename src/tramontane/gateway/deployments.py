@@ -231,9 +231,9 @@ class Deployments:
             self._check_room(entry.plan, self._parameters(entry.plan.reference))
 
     def start(self, deployment_id: str) -> Deployment:
-        """Once it is kept that it should run."""
-        entry = self._entry(deployment_id)
-        self._enqueue(entry)
+        """Once it is kept that it should run; of two who start it at once, the second finds it on its way."""
+        if self.get(deployment_id).state in ("stopped", "failed"):
+            self._enqueue(self._entry(deployment_id))
         return self.get(deployment_id)
 
     def stop(self, deployment_id: str) -> Deployment:
@@ -243,8 +243,9 @@ class Deployments:
         return self.get(deployment_id)
 
     def forget(self, deployment_id: str) -> None:
-        """Once its row is gone."""
-        self._give_up(self._entries.pop(deployment_id))
+        """Once its row is gone; of two who delete it at once, the second finds nothing more to do."""
+        if (entry := self._entries.pop(deployment_id, None)) is not None:
+            self._give_up(entry)
 
     async def keep_state(self, session: AsyncSession, deployment_id: str, state: DeploymentState) -> DeploymentRow:
         """Whether it should run after the next start, too. Raises MissingError."""

@@ -352,7 +352,8 @@ class _Passage:
     def admit(self, tokens: int) -> None:
         """Once, however many offerings are tried; raises RateLimitedError or InvalidRequestError."""
         if self.admission is None:
-            self.admission = self.rates.admit(self.principal, tokens)
+            self.admission = self.rates.admit(self.principal, tokens, requests=0 if self.exchange.is_admitted else 1)
+            self.exchange.is_admitted = True
             self.exchange.headers |= self.admission.headers
 
     async def hold(self, candidate: Candidate, prompt_tokens: int, max_output: int) -> Metered:

@@ -31,6 +31,7 @@ class Exchange:
     finish_reasons: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)  # that the answer is to have
+    is_admitted: bool = False  # counted as a request: its further prompts are no more of them
     failure: str | None = None  # for the log: what the client is told in general terms
     on_gap: Callable[[float], None] | None = None  # called with the seconds between two tokens
 

@@ -8,6 +8,7 @@ from tramontane.billing.meter import Metered
 from tramontane.billing.rates import Admission
 from tramontane.billing.tables import Outcome
 from tramontane.gateway.answers import ChoiceUsage, Event, EventStream
+from tramontane.gateway.providers.openai_compatible.counting import bound
 
 
 class Watcher(Protocol):
@@ -28,6 +29,7 @@ class MeteredStream:
     """The events of a stream. What has been delivered is owed, whether the client stays or hangs up.
 
     The prompt is owed from the first token on: who leaves before it, or is failed before it, has been given nothing.
+    A server that goes on beyond what it was told is cut off: nobody has paid for the rest.
     """
 
     def __init__(
@@ -43,11 +45,14 @@ class MeteredStream:
         """`counts_itself`: the events' tokens are the provider's own count, not our estimate of it."""
         self.num_prompt_tokens, self.notes = stream.num_prompt_tokens, stream.notes
         self._stream, self._metered, self._admission, self._watcher = stream, metered, admission, watcher
-        self._left = num_choices
+        self._unfinished = set(range(num_choices))
         self._outputs = [0] * num_choices
         self._cached = 0
         self._first_usage: ChoiceUsage | None = None  # whose prompt is the request's: later choices find it computed
         self._is_estimate = not counts_itself
+        # Of an estimate that is above what is held it is not certain that it is too much.
+        self._most = None if counts_itself else bound(metered.max_output)
+        self._is_cut = False
         self._problem = ""
         self._settled = False
 
@@ -55,8 +60,17 @@ class MeteredStream:
         return self
 
     async def __anext__(self) -> Event:
+        event = self._cut_end() if self._is_cut else await self._next()
+        self._count(event)
+        # The last events of an answer that is all there tell its counts: nothing is left to be cut.
+        if self._most is not None and event.finish_reason is None and sum(self._outputs) > self._most:
+            self._is_cut = True
+            await self._stream.aclose()
+        return event
+
+    async def _next(self) -> Event:
         try:
-            event = await self._stream.__anext__()
+            return await self._stream.__anext__()
         except StopAsyncIteration:
             self._settle("failed")  # where choices were left
             raise
@@ -64,8 +78,14 @@ class MeteredStream:
             self._problem = type(error).__name__
             self._settle("failed")
             raise
-        self._count(event)
-        return event
+
+    def _cut_end(self) -> Event:
+        """The last event of a choice that was cut off."""
+        if not self._unfinished:
+            raise StopAsyncIteration
+        index = min(self._unfinished)
+        usage = ChoiceUsage(self.num_prompt_tokens, self._cached, self._outputs[index], is_estimate=True)
+        return Event(index, finish_reason="length", usage=usage)
 
     async def aclose(self) -> None:
         """Cancels the request, unless every choice has ended; what was delivered is paid for."""
@@ -84,11 +104,11 @@ class MeteredStream:
             self._finish(event)
         if any(self._outputs):
             self._metered.count(*self._totals())
-        if self._left == 0:
+        if not self._unfinished:
             self._settle("failed" if self._problem else "done")
 
     def _finish(self, event: Event) -> None:
-        self._left -= 1
+        self._unfinished.discard(event.index)
         if event.finish_reason == "error":
             self._problem = event.detail or "The answer ended with an error."
         if event.usage is not None:

@@ -20,6 +20,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 # Where machines in clouds find their own credentials, beside the link-local address that most use.
 _METADATA = frozenset(map(ipaddress.ip_address, ("168.63.129.16", "100.100.100.200", "fd00:ec2::254")))
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_ASSIGNED = ipaddress.ip_network("2000::/3")  # all that the Internet routes; what lies beside may lead into a network
 
 
 def check_address(host: str, address: str, reach: Reach) -> None:
@@ -27,10 +28,14 @@ def check_address(host: str, address: str, reach: Reach) -> None:
     found = _inner(ipaddress.ip_address(address.partition("%")[0]))
     if found.is_link_local or found.is_multicast or found.is_unspecified or found in _METADATA:
         raise RefusedAddressError(f"{host} is at {found}, which is never called: networks keep secrets there.")
-    if reach == "public" and not found.is_global:
-        raise RefusedAddressError(f"{host} is at {found}, in a private network: name a server that all can reach.")
+    if reach == "public" and not _is_public(found):  # without the address: who asks may be a customer
+        raise RefusedAddressError(f"{host} is in a private network: name a server that all can reach.")
     if reach == "private" and found.is_global:
         raise RefusedAddressError(f"{host} is at {found}, outside the private networks: call it by https.")
+
+
+def _is_public(address: Address) -> bool:
+    return address.is_global and (isinstance(address, ipaddress.IPv4Address) or address in _ASSIGNED)
 
 
 def _inner(address: Address) -> Address:

@@ -194,17 +194,25 @@ def check_url(url: str) -> URL:
         raise InvalidRequestError("url", f"{url[:200]!r} is no URL that begins with https:// or http://.")
     if parsed.user is not None or parsed.password is not None:
         raise InvalidRequestError("url", "A URL must hold no user and no password: keys are given apart.")
+    if host.replace(".", "").isdecimal() and not _is_address(host):
+        # 2130706433 and 127.1 are addresses to the system, and for who looks names up they are none.
+        raise InvalidRequestError("url", f"{host[:100]} is no address as it is written: write its four numbers.")
     return parsed
 
 
 def _check_literal(url: URL, reach: Reach) -> None:
     """An address in place of a name is not looked up, so nobody else checks it."""
     assert url.host is not None
+    if _is_address(url.host):
+        check_address(url.host, url.host, reach)
+
+
+def _is_address(host: str) -> bool:
     try:
-        ipaddress.ip_address(url.host.partition("%")[0])
+        ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
-        return
-    check_address(url.host, url.host, reach)
+        return False
+    return True
 
 
 def _name(url: URL) -> str:

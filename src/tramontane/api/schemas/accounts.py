@@ -73,7 +73,7 @@ class SignInOptions(BaseModel):
 class SignIn(BaseModel):
     """By password."""
 
-    email: Annotated[str, Field(max_length=320)]
+    email: Annotated[str, Field(max_length=320), AfterValidator(storable)]
     password: Password
 
 

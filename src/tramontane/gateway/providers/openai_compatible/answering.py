@@ -158,11 +158,22 @@ class RemoteAnswer:
         self._response.close()
 
     def _count(self, choice: _Choice) -> ChoiceUsage:
-        """Servers count all choices together: the first one's usage has it all."""
+        """Servers count all choices together: the others have what was counted here, and the first one the rest.
+
+        So the sum is the server's at any time, also where the client hangs up between two choices' ends.
+        """
         if self._usage is not None:
-            output = self._usage.output if choice.index == 0 else 0
-            return ChoiceUsage(self._usage.prompt, self._usage.cached, output)
+            return ChoiceUsage(self._usage.prompt, self._usage.cached, self._share(choice, self._usage.output))
         return ChoiceUsage(self.num_prompt_tokens, 0, choice.count.total, is_estimate=True)
+
+    def _share(self, choice: _Choice, output: int) -> int:
+        left = output
+        for other in self._choices[:0:-1]:
+            share = min(other.count.total, left)
+            if other is choice:
+                return share
+            left -= share
+        return left
 
 
 class _Choice:

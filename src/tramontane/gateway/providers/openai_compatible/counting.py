@@ -19,6 +19,7 @@ from tramontane.tokenizer.tokenizer import Tokenizer
 _FILE = "tekken_240911.json"
 _PER_MESSAGE, _PER_IMAGE = 5, 4096  # tokens that templates add, and that an image is at most
 _TAIL = 64  # characters of a growing text that are counted again with each piece
+_LONGEST_TAIL = 4 * _TAIL  # where no word ends in it, as in Chinese or base64
 _SHARE_MORE, _MORE = 0.25, 16  # by which an estimate is made a bound: smaller vocabularies need more tokens
 
 
@@ -42,6 +43,12 @@ class Counter:
         """About what a prompt takes."""
         return await asyncio.to_thread(self._prompt, prompt)  # of books it takes a while, and others' streams go on
 
+    async def schema(self, prompt: Prompt) -> int:
+        """What the form of the answer takes, which some servers show to the model, and count."""
+        if not isinstance(prompt, Chat) or prompt.format.kind == "text":
+            return 0
+        return await asyncio.to_thread(self._json, prompt.format.shown or prompt.format.schema)
+
     async def texts(self, texts: Sequence[str | tuple[int, ...]]) -> int:
         """What texts take, or their tokens."""
         return await asyncio.to_thread(
@@ -51,7 +58,7 @@ class Counter:
     def _prompt(self, prompt: Prompt) -> int:
         match prompt:
             case Chat():
-                tools = sum(self.text(json.dumps(tool, default=str)) + _PER_MESSAGE for tool in prompt.tools)
+                tools = sum(self._json(tool) + _PER_MESSAGE for tool in prompt.tools)
                 documents = sum(self._document(document) for document in prompt.documents)
                 return tools + documents + sum(self._message(message) for message in prompt.messages)
             case Fim():
@@ -63,18 +70,21 @@ class Counter:
         return self.text(document.text) + self.text(document.title or "") + _PER_MESSAGE
 
     def _message(self, message: Mapping[str, Any]) -> int:
-        content, calls = message.get("content"), message.get("tool_calls")
-        total = _PER_MESSAGE + (self.text(json.dumps(calls, default=str)) if calls else 0)
+        content = message.get("content")
+        total = _PER_MESSAGE + sum(self._json(message[name]) for name in ("name", "tool_calls") if message.get(name))
         if isinstance(content, str):
             return total + self.text(content)
         for chunk in content if isinstance(content, list) else []:
-            if isinstance(chunk, Mapping) and isinstance(chunk.get("text"), str):
-                total += self.text(chunk["text"])
-            elif isinstance(chunk, Mapping) and chunk.get("type") == "image_url":
+            if isinstance(chunk, Mapping) and chunk.get("type") == "image_url":
                 total += _PER_IMAGE
+            elif isinstance(chunk, Mapping) and isinstance(chunk.get("text"), str):
+                total += self.text(chunk["text"])
             else:
-                total += self.text(json.dumps(chunk, default=str))
+                total += self._json(chunk)
         return total
+
+    def _json(self, value: Any) -> int:
+        return self.text(json.dumps(value, default=str))
 
 
 class RunningCount:
@@ -92,6 +102,8 @@ class RunningCount:
         before, self.total = self.total, max(self.total, self._counted + self._counter.text(self._tail), 1)
         if len(self._tail) > _TAIL:
             cut = self._tail.rfind(" ")
+            if cut <= 0 and len(self._tail) > _LONGEST_TAIL:
+                cut = len(self._tail) - _TAIL  # else each piece would be counted with all that came before it
             if cut > 0:
                 self._counted += self._counter.text(self._tail[:cut])
                 self._tail = self._tail[cut:]

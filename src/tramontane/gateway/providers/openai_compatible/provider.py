@@ -79,7 +79,9 @@ class OpenAICompatible:
     async def prepare(self, offering: Offering, generation: Generation) -> RemotePrepared:
         """Renders a request, and estimates what its prompt takes."""
         render(offering.upstream_model, generation, None)  # what cannot be sent is refused before anything is paid
-        return RemotePrepared(self, offering, generation, await self._counter.prompt(generation.prompt))
+        estimated = await self._counter.prompt(generation.prompt)
+        most = bound(estimated + await self._counter.schema(generation.prompt))
+        return RemotePrepared(self, offering, generation, estimated, most)
 
     async def prepare_embedding(self, offering: Offering, job: EmbeddingJob) -> RemotePreparedEmbedding:
         """Estimates what texts take."""
@@ -173,9 +175,10 @@ class OpenAICompatible:
                 refused = await _error_body(response)
             finally:
                 response.close()
-            learnt = _not_known(response.status, refused, _renamed(body, other_names))
+            sent = _renamed(body, other_names)
+            learnt = _not_known(response.status, refused, sent)
             if not learnt:
-                raise refusal(response.status, refused, self._key_of(provider), path)
+                raise refusal(response.status, refused, self._key_of(provider), path, sent)
             other_names |= learnt
 
     async def _send(
@@ -193,9 +196,11 @@ class OpenAICompatible:
 class RemotePrepared:
     """A request that another server can be sent."""
 
-    def __init__(self, provider: OpenAICompatible, offering: Offering, generation: Generation, estimated: int) -> None:
+    def __init__(
+        self, provider: OpenAICompatible, offering: Offering, generation: Generation, estimated: int, most: int
+    ) -> None:
         self.offering, self.generation, self.estimated = offering, generation, estimated
-        self.num_prompt_tokens = bound(estimated)
+        self.num_prompt_tokens = most
         context = provider.context(offering)
         self.max_output = max(1, (context or _UNKNOWN_CONTEXT) - estimated)
         self._provider = provider

@@ -14,15 +14,16 @@ from tramontane.gateway.errors import OfferingFailedError
 _LONGEST = 400  # characters of another's message
 _URL = re.compile(r"\w+://\S+")
 _OF_THE_REQUEST = (400, 413, 422)
-# Google says by 400 what others say by 401.
+# Google says by 400 what others say by 401. Where the request has such words itself, they may just have been repeated:
+# no client's tool called `api_key` may close an offering to everybody.
 _OF_THE_KEY = re.compile(r"api[ _-]?key|credential", re.IGNORECASE)
 
 
-def refusal(status: int, body: bytes, key: Secret | None, path: str) -> TramontaneError:
-    """The error for an answer that is no success: InvalidRequestError where it is the request that is wrong."""
+def refusal(status: int, body: bytes, key: Secret | None, path: str, sent: Any = None) -> TramontaneError:
+    """The error for an answer that is no success: InvalidRequestError where the request, `sent`, is wrong."""
     parsed = _parsed(body)
     message = without_secrets(message_of(parsed), key)
-    if status in _OF_THE_REQUEST and not _OF_THE_KEY.search(message):
+    if status in _OF_THE_REQUEST and (not _OF_THE_KEY.search(message) or _OF_THE_KEY.search(json.dumps(sent))):
         field = _field_of(parsed) or ("messages" if path == "chat/completions" else "prompt")
         return InvalidRequestError(field, f"The model's provider refuses the request: {message}")
     if status in (404, 405) and path == "fim/completions":

@@ -11,6 +11,7 @@ from tramontane.gateway.requests import AnswerFormat, Chat, Continuation, Fim, G
 from tramontane.tokenizer.documents import render_documents
 from tramontane.tokenizer.tool_call_ids import rehash_tool_call_id
 
+_ROLES = ("system", "developer", "user", "assistant", "tool")
 _MESSAGE_FIELDS = ("role", "content", "name", "tool_calls", "tool_call_id")
 
 
@@ -94,13 +95,15 @@ def _messages(chat: Chat) -> list[dict[str, Any]]:
 def _message(place: str, message: Any) -> dict[str, Any]:
     if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
         raise InvalidRequestError(place, f"{place} is no message: it needs a role.")
+    if message["role"] not in _ROLES:  # templates write them into the prompt, so they are no place for more of it
+        raise InvalidRequestError(f"{place}.role", f"{place}.role has to be one of {', '.join(_ROLES)}.")
     if message.get("prefix"):
         text = "The beginning of an answer can be given to models on this machine only: leave out prefix."
         raise InvalidRequestError(f"{place}.prefix", text)
     sent = {name: message[name] for name in _MESSAGE_FIELDS if message.get(name) is not None}
     if sent["role"] == "developer":
         sent["role"] = "system"
-    sent["content"] = _content(sent.get("content"))
+    sent["content"] = _content(f"{place}.content", sent.get("content"))
     if "tool_calls" in sent:
         sent["tool_calls"] = [_tool_call(f"{place}.tool_calls", call) for call in _list(place, sent["tool_calls"])]
         if not sent["tool_calls"]:
@@ -110,12 +113,14 @@ def _message(place: str, message: Any) -> dict[str, Any]:
     return sent
 
 
-def _content(content: Any) -> Any:
+def _content(place: str, content: Any) -> Any:
     """Text as text, and chunks as OpenAI has them. Earlier thoughts are left out, as templates do."""
+    if content is None or isinstance(content, str):
+        return content or ""
     if not isinstance(content, list):
-        return "" if content is None else content
-    chunks = [_chunk(chunk) for chunk in content if not _is_thought(chunk)]
-    texts = [chunk["text"] for chunk in chunks if isinstance(chunk, dict) and chunk.get("type") == "text"]
+        raise InvalidRequestError(place, f"{place} has to be a text, or a list of chunks.")
+    chunks = [_chunk(f"{place}.{index}", chunk) for index, chunk in enumerate(content) if not _is_thought(chunk)]
+    texts = [chunk["text"] for chunk in chunks if chunk["type"] == "text"]
     return "".join(texts) if len(texts) == len(chunks) else chunks
 
 
@@ -123,12 +128,17 @@ def _is_thought(chunk: Any) -> bool:
     return isinstance(chunk, Mapping) and chunk.get("type") in ("thinking", "reference")
 
 
-def _chunk(chunk: Any) -> Any:
+def _chunk(place: str, chunk: Any) -> dict[str, Any]:
+    """What else there is (files, documents by their address, sounds) takes tokens that nobody could hold money for."""
     if isinstance(chunk, str):
         return {"type": "text", "text": chunk}
-    if isinstance(chunk, Mapping) and chunk.get("type") == "image_url" and isinstance(chunk.get("image_url"), str):
-        return {"type": "image_url", "image_url": {"url": chunk["image_url"]}}
-    return chunk
+    given = chunk if isinstance(chunk, Mapping) else {}
+    text, image = given.get("text"), given.get("image_url")
+    if given.get("type") == "text" and isinstance(text, str):
+        return {"type": "text", "text": text}
+    if given.get("type") == "image_url" and isinstance(image, str | Mapping):
+        return {"type": "image_url", "image_url": {"url": image} if isinstance(image, str) else dict(image)}
+    raise InvalidRequestError(place, f"{place} is neither text nor an image: other servers are sent nothing else.")
 
 
 def _tool_call(place: str, call: Any) -> dict[str, Any]:
