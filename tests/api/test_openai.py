@@ -361,6 +361,17 @@ def test_several_prompts_have_n_choices_each(client: OpenAI) -> None:
     assert whole.usage.prompt_tokens == chunks[-1].usage.prompt_tokens  # type: ignore[union-attr]
 
 
+def test_a_later_prompt_that_is_refused_fails_in_its_stream(client: OpenAI) -> None:
+    asked: dict[str, Any] = {"model": "small", "max_tokens": 2, "seed": 1, "stream": True}
+    good, too_long = [100, 101], [100] * 5000
+    chunks = list(client.completions.create(**asked, prompt=[good, too_long, good]))
+    ends = {chunk.choices[0].index: chunk.choices[0].finish_reason for chunk in chunks}
+    assert ends[0] in ("length", "stop")
+    assert (ends[1], ends[2]) == ("error", "error")
+    with pytest.raises(BadRequestError):
+        client.completions.create(**asked, prompt=[too_long, good])
+
+
 @pytest.mark.parametrize("echo", [False, True])
 def test_streamed_continuations_add_up(client: OpenAI, echo: bool) -> None:
     asked: dict[str, Any] = {

@@ -92,6 +92,23 @@ def test_whole_and_streamed_answers_are_those_of_the_upstream(pair: Pair, client
     assert chunks[-1].usage.completion_tokens == expected.usage.completion_tokens
 
 
+def test_prompts_of_one_request_do_not_wait_for_each_others_money(pair: Pair, client: OpenAI) -> None:
+    provider_id = ask(pair.front, "/v1/providers").json["data"][-1]["id"]
+    offering = {"model": "dear", "provider_id": provider_id, "upstream_model": "v11", "max_context": 2048}
+    dear = {"input": 25 * 10**12, "output": 25 * 10**12}
+    assert ask(pair.front, "/v1/offerings", {**offering, "price": dear}).status == 200
+    asked: dict[str, Any] = {"model": "dear", "prompt": ["Wind", "Storm"], "max_tokens": 4, "timeout": 20}
+    whole = client.completions.create(**asked)
+    assert [choice.finish_reason for choice in whole.choices] == ["length", "length"]
+    spent = 10**9 - ask(pair.front, "/v1/billing").json["available"]
+    assert ask(pair.front, "/v1/billing/lots", {"kind": "credit", "name": "More", "amount": spent}).status == 200
+    chunks = list(client.completions.create(**asked, stream=True))
+    ends = [(chunk.choices[0].index, chunk.choices[0].finish_reason) for chunk in chunks]
+    assert [end for end in ends if end[1]] == [(0, "length"), (1, "length"), (1, "length")]
+    spent = 10**9 - ask(pair.front, "/v1/billing").json["available"]
+    assert ask(pair.front, "/v1/billing/lots", {"kind": "credit", "name": "More", "amount": spent}).status == 200
+
+
 def test_the_way_is_told_in_a_header_and_in_the_explanation(pair: Pair) -> None:
     reply = ask(pair.front, "/v1/chat/completions", chat("far"))
     assert reply.headers["x-tramontane-route"] == "Elsewhere; region=FR; operator=Winds; attempts=1"

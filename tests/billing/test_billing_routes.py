@@ -25,6 +25,7 @@ from tramontane.accounts.keys import create_key
 from tramontane.accounts.owners import first_owner
 from tramontane.accounts.tables import Membership, Role, User, Workspace
 from tramontane.billing.months import month_of
+from tramontane.catalogue.family import family
 from tramontane.storage.base import new_id, now
 from tramontane.storage.database import Database
 
@@ -387,6 +388,15 @@ def test_a_rotated_key_keeps_its_limits(house: House) -> None:
     house.done(f"/v1/limits/key/{mine['scope_id']}", {}, key=house.owner, method="PUT")
 
 
+def test_a_lot_pays_for_the_model_that_a_name_means(house: House) -> None:
+    model = next(model for model in family() if model.aliases and model.lifecycle.stage == "available")
+    assert house.sold(models=[model.aliases[0]])["models"] == [model.name]
+    body = {"kind": "credit", "name": "x", "amount": 5, "models": [model.name, "no such wind"]}
+    refused = house.ask("/v1/billing/lots", body, key=house.seller)
+    assert refused.status == 400
+    assert "no such wind" in refused.text
+
+
 # ── what is refused ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 LOT = {"kind": "credit", "name": "x", "amount": 5}
@@ -406,7 +416,8 @@ LOT = {"kind": "credit", "name": "x", "amount": 5}
         ("POST", "/v1/billing/lots", {**LOT, "ends_at": "0001-01-01T00:00:00+14:00"}, 422),
         ("POST", "/v1/billing/lots", {**LOT, "ends_at": "9999-12-31T23:59:59-14:00"}, 422),
         ("POST", "/v1/billing/lots", {**LOT, "models": []}, 400),
-        ("POST", "/v1/billing/lots", {**LOT, "models": ["a\x00"], "name": "\x00"}, 200),
+        ("POST", "/v1/billing/lots", {**LOT, "models": ["a\x00"]}, 400),
+        ("POST", "/v1/billing/lots", {**LOT, "name": "\x00"}, 200),
         ("PUT", "/v1/billing/pay-as-you-go", {"monthly_cap": -5}, 422),
         ("PUT", "/v1/billing/pay-as-you-go", {}, 422),
         ("POST", "/v1/billing/budgets", {"name": "x", "amount": 0}, 422),

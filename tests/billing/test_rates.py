@@ -222,6 +222,18 @@ def test_a_refusal_says_which_limit_of_whom_and_when_to_try_again(place: Place) 
     place.run(scenario)
 
 
+def test_a_part_of_a_request_takes_its_tokens_alone(place: Place) -> None:
+    async def scenario(db: Database) -> None:
+        limits = {"requests_per_second": 1, "tokens_per_minute": 600}
+        tenant, rates, _ = await limited(db, workspace=limits)
+        rates.admit(tenant.principal(), 100)
+        assert rates.admit(tenant.principal(), 200, requests=0).headers["x-ratelimit-remaining-tokens"] == "300"
+        with pytest.raises(RateLimitedError, match="600 tokens a minute"):
+            rates.admit(tenant.principal(), 400, requests=0)
+
+    place.run(scenario)
+
+
 def test_what_can_never_pass_is_not_told_to_wait(place: Place) -> None:
     async def scenario(db: Database) -> None:
         tenant, rates, _ = await limited(db, workspace={"tokens_per_minute": 1_000})

@@ -12,9 +12,11 @@ import pytest
 from tests.billing.ready import sqlite_place
 from tests.gateway.other_makes import CACHED_TOKENS, PROMPT_TOKENS, WORDS, Make, OtherMake, running
 from tests.gateway.scene import PRICE, Scene, scene
-from tramontane.errors import InvalidRequestError, UnavailableError
+from tramontane.billing.tables import Limit
+from tramontane.errors import InvalidRequestError, RateLimitedError, UnavailableError
 from tramontane.gateway.exchange import Exchange
-from tramontane.gateway.requests import AnswerFormat, Chat, Continuation, EmbeddingJob, Fim
+from tramontane.gateway.providers.openai_compatible.counting import bound
+from tramontane.gateway.requests import AnswerFormat, Chat, Continuation, EmbeddingJob, Fim, Generation, Sampling
 from tramontane.storage.base import new_id
 from tramontane.storage.database import Database
 from tramontane.tokenizer.documents import Document
@@ -379,6 +381,35 @@ def test_less_money_makes_shorter_answers_and_says_so(tmp_path: Path) -> None:
             assert any(f"pays for {paid} tokens" in note for note in exchange.notes)
 
     sqlite_place(tmp_path).run(main, upgrade=False)
+
+
+def test_a_server_that_goes_on_beyond_what_is_paid_for_is_cut_off(tmp_path: Path) -> None:
+    async def act(stage: Scene, server: OtherMake) -> None:
+        answer, _ = await stage.ask(max_tokens=10, n=2)
+        assert [choice.finish_reason for choice in answer.choices] == ["length", "length"]
+        await server.hung_up.wait()
+        assert answer.usage.output == bound(20) + 1
+        [row] = await stage.usage()
+        assert (row.outcome, row.is_estimate) == ("done", True)
+
+    play(tmp_path, OtherMake(words=[" wind"] * 100, stalls_after=150), act)
+
+
+def test_the_prompts_of_one_request_are_one_request_of_the_limit(tmp_path: Path) -> None:
+    async def act(stage: Scene, server: OtherMake) -> None:
+        async with stage.db.write() as session:
+            id_ = stage.tenant.organisation_id
+            session.add(Limit(scope="organisation", scope_id=id_, organisation_id=id_, requests_per_second=1))
+        await stage.platform.rates.refresh()
+        exchange = Exchange(new_id(), "/v1/completions")
+        for number in range(3):
+            generation = Generation(f"{exchange.id}-{number}", Continuation("wind"), Sampling(max_tokens=8))
+            stream = await stage.platform.gateway.generate(stage.principal, "m", generation, exchange)
+            await stream.aclose()
+        with pytest.raises(RateLimitedError):
+            await stage.ask()
+
+    play(tmp_path, OtherMake(), act)
 
 
 def test_prices_are_in_nano_euros_for_a_million(tmp_path: Path) -> None:

@@ -184,8 +184,8 @@ async def _events(request: Request, body: CompletionRequest, begun: _Prompts, nu
             exchange_of(request).observe(failed)
             yield failed
         return
-    async for event in begun.streams[number]:
-        yield event
+    async for added in begun.streams[number]:
+        yield added
 
 
 class _StreamedChoice:
