@@ -62,7 +62,7 @@ check: $(STAMP) $(MODULES)  ## lint, format, types and the arrows between rooms,
 
 test: check $(WEB_APP)  ## check, then the tests
 	$(NPM) run --silent test
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 test-heavy: $(STAMP)  ## the tests that are too long for every change
 	$(BIN)/python -m pytest -m heavy $(PYTEST)

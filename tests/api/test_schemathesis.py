@@ -26,7 +26,7 @@ from tramontane.api.app import create_routes
 from tramontane.api.openapi import describe
 from tramontane.api.platform import Platform
 from tramontane.gateway.metrics import Metrics
-from tramontane.storage.base import new_id
+from tramontane.storage.base import new_id, now
 
 CHECKS = [
     not_a_server_error,
@@ -51,6 +51,10 @@ ONCE = {
     ("POST", "/v1/register"),
     ("GET", "/v1/join/{token}"),
     ("POST", "/v1/join/{token}"),
+    # What loads models is for test_deployments.py.
+    ("POST", "/v1/deployments"),
+    ("POST", "/v1/deployments/{deployment_id}/start"),
+    ("POST", "/v1/deployments/{deployment_id}/stop"),
 }
 # Routes whose bodies are a few fields: what can be wrong with them is found soon.
 PLAIN = (
@@ -62,7 +66,10 @@ MADE: dict[str, tuple[str, Any]] = {
     "preset_id": ("/v1/presets", {"name": "a preset"}),
     "invitation_id": ("/v1/invitations", {"role": "member"}),
     "key_id": ("/v1/keys", {"name": "a key"}),
+    "scope_id": ("/v1/keys", {"name": "a key that may be limited to nothing"}),
+    "lot_id": ("/v1/billing/lots", {"kind": "credit", "name": "a nano-euro", "amount": 1}),
 }
+NOBODY = "http://127.0.0.1:9"  # where no provider listens
 
 OPERATIONS = [(method.upper(), path) for path, methods in DESCRIPTION["paths"].items() for method in methods]
 
@@ -141,6 +148,15 @@ def own_things(server: LiveServer, path: str) -> dict[str, str]:
         ids["document_id"] = upload(server, "The mistral is cold.")["id"]
     if "{user_id}" in path:
         ids["user_id"] = operators_of(server, f"{new_id()}.example", "member")["member"].user_id
+    if path.startswith(("/v1/providers", "/v1/offerings")):
+        provider = {"name": new_id(), "base_url": NOBODY, "operator": "Nobody"}
+        ids["provider_id"] = ask(server, "/v1/providers", provider).json["id"]
+        offering = {"model": new_id(), "provider_id": ids["provider_id"]}
+        ids["offering_id"] = ask(server, "/v1/offerings", offering).json["id"]
+    if "{month}" in path:
+        ids["month"] = f"{now():%Y-%m}"
+    if "{scope}" in path:
+        ids["scope"] = "key"
     for name, (where, body) in MADE.items():
         if f"{{{name}}}" in path:
             made = ask(server, where, body)
@@ -168,6 +184,12 @@ def make_sensible(case: Case, model: str | None, messages: list[Any] | None, ids
     body = case.body
     if not isinstance(body, dict):
         return
+    if case.path == "/v1/providers" and model is not None:
+        body |= {"name": new_id(), "base_url": NOBODY}
+    if case.path == "/v1/offerings" and model is not None:
+        body |= {"model": new_id(), "provider_id": ids["provider_id"], "price": None}
+    if case.path.endswith("/prices") and model is not None:
+        body |= {"currency": "EUR", "cached_input": None, "valid_from": None, "valid_until": None}
     if "workspace_id" in body and model is not None:
         body["workspace_id"] = ids["workspace_id"]
     if isinstance(body.get("question_id"), str):

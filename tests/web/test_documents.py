@@ -25,7 +25,7 @@ def test_three_documents_are_attached_and_a_citation_opens_one(
     answer.locator("button.citation").first.click()
     mark = page.locator("aside mark.current")
     mark.wait_for()
-    assert mark.inner_text() == quoted
+    assert mark.text_content() == quoted  # rendered once it is scrolled to
     assert page.locator("aside h2").inner_text() == "contract.md"
     assert answer.locator(".cited").inner_text() == "[1] contract.md"
     answer.get_by_text("What the model read").click()
