@@ -46,7 +46,7 @@ def test_a_transaction_in_a_thread_is_kept_whole_or_not_at_all(place: Place) -> 
 
     def rename(connection: Connection) -> int:
         for table in ("users", "organisations"):
-            connection.execute(text(f"UPDATE {table} SET name = '2'"))
+            connection.execute(text(f"UPDATE {table} SET name = '2' WHERE name = '1'"))
         return 7
 
     async def scenario(db: Database) -> None:
@@ -67,7 +67,7 @@ def test_a_transaction_in_a_thread_ends_though_nobody_waits_for_it(place: Place)
         begun.set()
         assert may_go_on.wait(10)
         for table in ("users", "organisations"):
-            connection.execute(text(f"UPDATE {table} SET name = '2'"))
+            connection.execute(text(f"UPDATE {table} SET name = '2' WHERE name = '1'"))
 
     async def scenario(db: Database) -> None:
         await write_pair(db, 1)
