@@ -18,7 +18,7 @@ from tramontane.tokenizer.tokenizer import Tokenizer
 from tramontane.training.data_files import DataFile, check_file, check_lengths, open_files, spread_texts
 from tramontane.training.drawing import Drawer
 from tramontane.training.errors import RecipeError, SampleError, SourceError, TrainingError
-from tramontane.training.feed import Feed
+from tramontane.training.feed import Feed, Workers
 from tramontane.training.recipe import DataRecipe, StageRecipe
 from tramontane.training.rendering import Document
 
@@ -185,8 +185,9 @@ def test_places_hold_the_same_lines_whoever_draws(recipe: DataRecipe, file: Data
 
 def test_workers_draw_from_the_file(recipe: DataRecipe, file: DataFile, tokenizer_file: Path) -> None:
     taken = []
-    for workers in (0, 1):
-        with Feed(_drawer(recipe, tokenizer_file), 0, workers=workers) as feed:
+    drawer = _drawer(recipe, tokenizer_file)
+    for count in (0, 1):
+        with Workers([drawer], count) as workers, Feed(drawer, 0, workers=workers) as feed:
             taken.append([document.origin for _ in range(4) for document in feed.step(300)])
     assert taken[0] == taken[1]
     assert any("support.jsonl, line" in origin for origin in taken[0])

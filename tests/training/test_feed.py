@@ -11,7 +11,7 @@ from tests.tokenizers import write_tekken
 from tests.training.runs import small_recipe
 from tramontane.training.drawing import Drawer
 from tramontane.training.errors import RecipeError, SampleError, TrainingError
-from tramontane.training.feed import Feed, Shard
+from tramontane.training.feed import Feed, Shard, Workers
 from tramontane.training.recipe import StageRecipe
 from tramontane.training.rendering import Document
 
@@ -23,15 +23,15 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tekken(tmp_path_factory.mktemp("tokenizer"), 13)
 
 
-def _take(drawer: Drawer, position: int, steps: int, **options: object) -> tuple[list[list[bytes]], int]:
-    with Feed(drawer, position, **options) as feed:  # type: ignore[arg-type]
+def _take(drawer: Drawer, position: int, steps: int, count: int = 0) -> tuple[list[list[bytes]], int]:
+    with Workers([drawer], count) as workers, Feed(drawer, position, workers=workers) as feed:
         taken = [feed.step(500) for _ in range(steps)]
         return [[document.tokens.tobytes() for document in documents] for documents in taken], feed.position
 
 
 def test_workers_change_nothing(file: Path) -> None:
     drawer = Drawer(STAGE, file)
-    assert _take(drawer, 0, 12, workers=2) == _take(drawer, 0, 12)
+    assert _take(drawer, 0, 12, count=2) == _take(drawer, 0, 12)
 
 
 def test_a_feed_goes_on_where_another_ended(file: Path) -> None:

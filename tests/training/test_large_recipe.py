@@ -36,7 +36,7 @@ def test_every_stage_of_brise_takes_steps_and_the_model_is_whole(tmp_path: Path)
     run, _ = small_run(tmp_path, workers=1, recipe=few_steps())
     assert run.run()
     config = Checkpoint.open(tmp_path / "model").config
-    assert (config.dim, config.num_layers, config.max_context) == (384, 10, 8192)
+    assert (config.dim, config.num_layers, config.max_context) == (384, 8, 8192)
     reports = read_log(tmp_path / "log.jsonl")
     assert {report.stage for report in reports} == {stage.name for stage in read_recipe("brise").stage}
     assert all(report.loss < 12 and report.gradient_norm < 1e3 for report in reports)

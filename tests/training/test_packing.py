@@ -10,8 +10,10 @@ from torch import Tensor
 
 from tests.training.runs import CONFIG, float64_model, make_document
 from tramontane.model.transformer import Transformer
+from tramontane.training.attention import block_diagonal
+from tramontane.training.compiled import after_attention, before_attention, forward_in_pieces
 from tramontane.training.objective import weighted_loss
-from tramontane.training.packing import pack, split
+from tramontane.training.packing import pack
 from tramontane.training.rendering import Document
 
 tokens = st.integers(0, CONFIG.vocab_size - 1)
@@ -67,8 +69,25 @@ def test_only_learnt_rows_are_scored() -> None:
     assert (batch.rows.tolist(), batch.targets.tolist()) == ([1, 3], [3, 5])
 
 
-@given(st.lists(documents, min_size=1, max_size=12), st.integers(1, 100))
-def test_split_keeps_the_order_and_the_limit(together: list[Document], limit: int) -> None:
-    groups = split(together, limit)
-    assert [document for group in groups for document in group] == together
-    assert all(len(group) == 1 or sum(map(len, group)) <= limit for group in groups)
+@settings(max_examples=20, deadline=None)
+@given(st.lists(documents, min_size=1, max_size=4), st.integers(1, 200))
+def test_padding_changes_nothing(model: Transformer, together: list[Document], size: int) -> None:
+    padded = pack(together, size)
+    assert len(padded.tokens) == sum(padded.lengths) == max(size, sum(map(len, together)))
+    loss, gradients = _gradients(model, [together])
+    model.zero_grad(set_to_none=False)
+    padded_loss = weighted_loss(model, padded)
+    if len(padded.rows):
+        padded_loss.backward()
+    assert float(padded_loss.detach()) == pytest.approx(loss, rel=1e-12, abs=1e-12)
+    for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+        found = torch.zeros(1) if parameter.grad is None else parameter.grad
+        torch.testing.assert_close(found, gradient, rtol=1e-9, atol=1e-10)
+
+
+def test_the_pieces_that_are_compiled_are_the_models_own_pass() -> None:
+    model = float64_model()
+    batch = pack([make_document([3, 1, 4, 1, 5], [1.0] * 5), make_document([2, 7], [1.0] * 2)])
+    attend = block_diagonal(batch.lengths, model.config.windows, model.device)
+    found = forward_in_pieces(model, before_attention, after_attention)(batch.tokens, batch.positions, attend)
+    torch.testing.assert_close(found, model(batch.tokens, batch.positions, attend), rtol=1e-12, atol=1e-12)

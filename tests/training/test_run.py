@@ -8,18 +8,21 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.training.runs import RECIPE, small_recipe, small_run
+from tests.training.runs import RECIPE, Quiet, small_recipe, small_run
 from tramontane.model.checkpoint import Checkpoint
 from tramontane.tokenizer.tokenizer import Tokenizer
 from tramontane.training.errors import RecipeError, TrainingError
 from tramontane.training.log import read_log
 from tramontane.training.record import Attestation, read_record
+from tramontane.training.run import Run
+from tramontane.training.trainer import Control
 
 _ROOT = Path(__file__).parents[2]
 _ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}  # sums are cut up by threads: as many as here, for the same bits
@@ -112,6 +115,16 @@ def test_until_stops_after_a_step_by_name(tmp_path: Path) -> None:
 def test_another_recipe_needs_another_folder(whole: Path) -> None:
     with pytest.raises(TrainingError, match="holds a run of the recipe 'small'"):
         small_run(whole, recipe=small_recipe(RECIPE.replace("2500", "2600")))
+
+
+def test_a_run_that_must_end_in_time_ends_with_its_rates_at_zero(tmp_path: Path) -> None:
+    endless = RECIPE.replace("tokens = 4000", "tokens = 40_000_000").replace("tokens = 2500", "tokens = 20_000_000")
+    recipe, watcher = small_recipe(endless.replace("checkpoint_seconds = 0.0", "checkpoint_seconds = 60.0")), Quiet()
+    control = Control(lambda: False, "resume me", deadline=time.monotonic() + 6)
+    assert Run(recipe, tmp_path, watcher, control).run()
+    assert {report.stage for report in watcher.reports} == {"first", "second"}
+    assert watcher.reports[-1].tokens < 60_000_000
+    assert watcher.reports[-1].rate_factor < 0.3
 
 
 def test_a_full_disk_is_said_and_the_last_checkpoint_stays(whole: Path, tmp_path: Path) -> None:

@@ -23,6 +23,9 @@ def train(
     out: Annotated[Path | None, typer.Option(help="The run's folder; runs/NAME if not given.")] = None,
     until: Annotated[str | None, typer.Option(help="Stop after a step: tokenizer, corpus, or a stage.")] = None,
     stop_after_seconds: Annotated[float | None, typer.Option(min=1, help="Stop then, with a checkpoint.")] = None,
+    finish_within_seconds: Annotated[
+        float | None, typer.Option(min=1, help="Shorten all stages in proportion, so that the run ends by then.")
+    ] = None,
     evaluate: Annotated[
         int, typer.Option(min=0, help="Questions of each task in each language for the finished model; 0: none.")
     ] = 20,
@@ -42,7 +45,8 @@ def train(
     folder = out or Path("runs") / read.name
     resume = shlex.join(["tramontane", "train", recipe, "--out", str(folder)])
     stopper = _Stopper(stop_after_seconds)
-    control = Control(stopper.asked, resume, default_workers() if workers is None else workers)
+    deadline = None if finish_within_seconds is None else time.monotonic() + finish_within_seconds
+    control = Control(stopper.asked, resume, default_workers() if workers is None else workers, deadline)
     with Display(read, folder / "tokenizer" / "tekken.json") as display:
         run = Run(read, folder, display, control, join_ranks())
         finished = run.run(until)

@@ -1,13 +1,17 @@
 """Attention within each document of a packed batch, by PyTorch's own kernels, with a gradient.
 
-Documents of like length are put side by side as [B, L], padded at their ends: under a causal mask no token sees what
-comes after it, so the padding needs no mask of its own and one call of the fused causal kernel serves many documents.
+On a GPU the fused kernel reads documents of any lengths as they stand, one after another. Elsewhere documents of like
+length are put side by side as [B, L], padded at their ends: under a causal mask no token sees what comes after it, so
+the padding needs no mask of its own and one call of the fused causal kernel serves many documents.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -65,8 +69,33 @@ _into_buckets: Callable[[Tensor, Tensor, Tensor], Tensor] = _IntoBuckets.apply
 _out_of_buckets: Callable[[Tensor, Tensor], Tensor] = _OutOfBuckets.apply
 
 
-def block_diagonal(lengths: Sequence[int], windows: Sequence[int | None], device: torch.device) -> Attend:
+def block_diagonal(
+    lengths: Sequence[int], windows: Sequence[int | None], device: torch.device, dtype: torch.dtype = torch.float32
+) -> Attend:
     """Causal attention within each of the documents whose lengths are given; prepared once for all layers."""
+    ragged = device.type == "cuda" and dtype in (torch.bfloat16, torch.float16)  # what the ragged kernel computes in
+    return _ragged(lengths, windows, device) if ragged else _in_buckets(lengths, windows, device)
+
+
+def _ragged(lengths: Sequence[int], windows: Sequence[int | None], device: torch.device) -> Attend:
+    from torch.nn.attention import varlen
+
+    # Older releases have no such argument: there the kernel sees from the shapes that heads share keys.
+    told = "enable_gqa" in inspect.signature(varlen.varlen_attn).parameters
+    kernel = partial(varlen.varlen_attn, enable_gqa=True) if told else varlen.varlen_attn
+    ends = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32).pin_memory().to(device, non_blocking=True)
+    longest = max(lengths)
+
+    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        back = (windows[layer] or 0) - 1  # -1: as far as the document goes
+        found = kernel(q, k, v, ends, ends, longest, longest, window_size=(back, 0))
+        assert isinstance(found, Tensor)
+        return found
+
+    return attend
+
+
+def _in_buckets(lengths: Sequence[int], windows: Sequence[int | None], device: torch.device) -> Attend:
     layout = _layout(lengths, device)
     longest = max(lengths)
     masks = {window: _window_mask(longest, window, device) for window in set(windows) if window and window < longest}

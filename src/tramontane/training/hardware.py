@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 
@@ -38,6 +39,7 @@ class EnergyMeter:
 
     def __init__(self, device: torch.device) -> None:
         self._device, self._last = device, time.monotonic()
+        self._asked, self._watts = -math.inf, 0.0  # when a GPU was last asked for its power, and what it said
         self._counter = _rapl() if device.type == "cpu" else None
         if self._counter is not None:
             self.method = "measured: the processor's own counter (RAPL, package 0)"
@@ -53,8 +55,15 @@ class EnergyMeter:
         if self._counter is not None and (counter := _rapl()) is not None:
             used, self._counter = counter - self._counter, counter
             return max(0.0, used)  # the counter wraps around once in hours
-        watts = _gpu_watts(self._device) if self._device.type == "cuda" else None
-        return seconds * (watts if watts is not None else _WATTS_A_CORE * torch.get_num_threads())
+        return seconds * self._power(now)
+
+    def _power(self, now: float) -> float:
+        """In watts; a GPU is asked once a second, since its driver takes its time to answer."""
+        if now - self._asked >= 1:
+            watts = _gpu_watts(self._device) if self._device.type == "cuda" else None
+            self._watts = _WATTS_A_CORE * torch.get_num_threads() if watts is None else watts
+            self._asked = now
+        return self._watts
 
 
 def _rapl() -> float | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -42,7 +43,7 @@ def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(steps):
         gram = x @ x.mT
-        x = a * x + (b * gram + c * gram @ gram) @ x
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     orthogonal: Tensor = x.mT if tall else x
     return orthogonal.to(matrices.dtype)
 
@@ -71,66 +72,81 @@ class Optimizer:
 
     def collect(self) -> None:
         """Adds what a backward pass left in the parameters to the step's gradients, in float32."""
-        for name, parameter in self.parameters.items():
-            if parameter.grad is not None:
-                self.gradients[name] += local(parameter.grad)
-                parameter.grad = None
+        found = {name: local(p.grad) for name, p in self.parameters.items() if p.grad is not None}
+        if found:
+            torch._foreach_add_([self.gradients[name] for name in found], list(found.values()))
+        for parameter in self.parameters.values():
+            parameter.grad = None
 
     def step(self, rates: Rates, clip: float) -> float:
-        """One update from the collected gradients, which are then forgotten; returns their norm before clipping."""
-        (square,) = self.ranks.sum(sum(float(g.square().sum()) for g in self.gradients.values()))
+        """One update from the collected gradients, which are then forgotten; returns their norm before clipping.
+
+        All tensors of a kind are updated by one call: a GPU takes longer to be told than to compute.
+        """
+        gradients = list(self.gradients.values())
+        (square,) = self.ranks.sum(float(torch.stack(torch._foreach_norm(gradients)).square().sum()))
         norm = math.sqrt(square)
         if math.isfinite(norm):
-            self._clip(clip, norm)
+            if norm > clip:
+                torch._foreach_mul_(gradients, clip / norm)
             self.steps += 1
             self._adamw(rates)
             self._muon(rates)
             self._publish()
-        for gradient in self.gradients.values():
-            gradient.zero_()
+        torch._foreach_zero_(gradients)
         return norm
 
-    def _clip(self, clip: float, norm: float) -> None:
-        if norm > clip:
-            for gradient in self.gradients.values():
-                gradient.mul_(clip / norm)
-
     def _adamw(self, rates: Rates) -> None:
+        if not self.others:
+            return
         correction1, correction2 = 1 - BETAS[0] ** self.steps, 1 - BETAS[1] ** self.steps
-        for name in self.others:
-            weight, gradient, first, second = (
-                self.masters[name], self.gradients[name], self.first[name], self.second[name]
-            )  # fmt: skip
-            first.lerp_(gradient, 1 - BETAS[0])
-            second.lerp_(gradient.square(), 1 - BETAS[1])
+        weights, gradients, first, second = (
+            [tensors[name] for name in self.others]
+            for tensors in (self.masters, self.gradients, self.first, self.second)
+        )
+        torch._foreach_lerp_(first, gradients, 1 - BETAS[0])
+        torch._foreach_mul_(second, BETAS[1])
+        torch._foreach_addcmul_(second, gradients, gradients, value=1 - BETAS[1])
+        for weight in weights:
             if weight.ndim == 2:  # norms are not drawn towards zero
                 weight.mul_(1 - rates.adamw * rates.weight_decay)
-            scale = (second / correction2).sqrt_().add_(EPS)
-            weight.addcdiv_(first, scale, value=-rates.adamw / correction1)
+        scales = torch._foreach_div(second, correction2)
+        torch._foreach_sqrt_(scales)
+        torch._foreach_add_(scales, EPS)
+        torch._foreach_addcdiv_(weights, first, scales, value=-rates.adamw / correction1)
 
     def _muon(self, rates: Rates) -> None:
-        by_shape: dict[torch.Size, list[Tensor]] = defaultdict(list)  # one product for many matrices
-        for name in self.matrices:
-            gradient, momentum = self.gradients[name], self.momentum[name]
-            momentum.lerp_(gradient, 1 - MOMENTUM)
-            nesterov = self.ranks.whole(gradient.lerp(momentum, MOMENTUM), self.parameters[name].shape[0])
-            for part in nesterov.split(self._parts[name]):
-                by_shape[part.shape].append(part)
+        if not self.matrices:
+            return
+        weights, gradients, momentum = (
+            [tensors[name] for name in self.matrices] for tensors in (self.masters, self.gradients, self.momentum)
+        )
+        torch._foreach_lerp_(momentum, gradients, 1 - MOMENTUM)
+        nesterov = torch._foreach_lerp(gradients, momentum, MOMENTUM)
+        torch._foreach_mul_(weights, 1 - rates.muon * rates.weight_decay)
+        torch._foreach_add_(weights, self._directions(nesterov), alpha=-rates.muon)
+
+    def _directions(self, nesterov: Sequence[Tensor]) -> list[Tensor]:
+        """What each matrix is moved by, this process' rows; matrices of one shape are made orthogonal together."""
+        by_shape: dict[torch.Size, list[Tensor]] = defaultdict(list)
+        for name, part in zip(self.matrices, nesterov, strict=True):
+            for one in self.ranks.whole(part, self.parameters[name].shape[0]).split(self._parts[name]):
+                by_shape[one.shape].append(one)
         directions = {
             shape: iter(orthogonalize(torch.stack(parts)) * max(1.0, shape[0] / shape[1]) ** 0.5)
             for shape, parts in by_shape.items()
         }
+        moved = []
         for name in self.matrices:
             columns = self.parameters[name].shape[1]
             shapes = (torch.Size((rows, columns)) for rows in self._parts[name])
-            direction = torch.cat([next(directions[shape]) for shape in shapes])
-            weight = self.masters[name].mul_(1 - rates.muon * rates.weight_decay)
-            weight.add_(self.ranks.mine(direction), alpha=-rates.muon)
+            moved.append(self.ranks.mine(torch.cat([next(directions[shape]) for shape in shapes])))
+        return moved
 
     def _publish(self) -> None:
-        for name, parameter in self.parameters.items():
-            if parameter.dtype is not torch.float32:
-                parameter.data.copy_(self.masters[name])  # a sharded parameter is its own master
+        copies = [name for name, p in self.parameters.items() if p.dtype is not torch.float32]
+        if copies:  # a sharded parameter is its own master
+            torch._foreach_copy_([self.parameters[n].data for n in copies], [self.masters[n] for n in copies])
 
     def whole_weights(self) -> dict[str, Tensor]:
         """The master weights by parameter, all rows of each."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tramontane.training.rendering import Document
+from tramontane.training.rendering import Document, Tokens, Weights
 
 
 @dataclass(frozen=True)
@@ -24,18 +24,35 @@ class Batch:
     weights: Tensor  # [R], float32
 
     def to(self, device: torch.device) -> Batch:
-        """The batch on `device`."""
-        tensors = (self.tokens, self.positions, self.rows, self.targets, self.weights)
-        tokens, positions, rows, targets, weights = (tensor.to(device, non_blocking=True) for tensor in tensors)
-        return Batch(tokens, positions, self.lengths, rows, targets, weights)
+        """The batch on `device`; copying to a GPU goes on beside what the caller does next."""
+
+        def moved(tensor: Tensor) -> Tensor:
+            return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+        return Batch(
+            moved(self.tokens),
+            moved(self.positions),
+            self.lengths,
+            moved(self.rows),
+            moved(self.targets),
+            moved(self.weights),
+        )
 
 
-def pack(documents: Sequence[Document]) -> Batch:
-    """Puts documents side by side; the first token of each is predicted by nothing, whatever its weight."""
-    tokens = np.concatenate([document.tokens for document in documents]).astype(np.int64)
-    weights = np.concatenate([document.weights for document in documents])
+def pack(documents: Sequence[Document], size: int = 0) -> Batch:
+    """Puts documents side by side; the first token of each is predicted by nothing, whatever its weight.
+
+    Behind them come sequences of padding of which nothing is learnt, up to `size` tokens.
+    """
     lengths = [len(document) for document in documents]
-    positions = np.concatenate([np.arange(length) for length in lengths])
+    padding = max(0, size - sum(lengths))
+    longest = max(lengths)
+    lengths += [min(longest, padding - start) for start in range(0, padding, longest)]
+    nothing: tuple[Tokens, Weights] = np.zeros(padding, dtype=np.int32), np.zeros(padding, dtype=np.float32)
+    tokens = np.concatenate([*(document.tokens for document in documents), nothing[0]]).astype(np.int64)
+    weights = np.concatenate([*(document.weights for document in documents), nothing[1]])
+    starts = np.cumsum([0, *lengths[:-1]])
+    positions = np.arange(len(tokens)) - np.repeat(starts, lengths)
     learnt = np.flatnonzero((weights != 0) & (positions != 0))
     return Batch(
         tokens=torch.from_numpy(tokens),
@@ -45,16 +62,3 @@ def pack(documents: Sequence[Document]) -> Batch:
         targets=torch.from_numpy(tokens[learnt]),
         weights=torch.from_numpy(weights[learnt]),
     )
-
-
-def split(documents: Sequence[Document], max_tokens: int) -> list[list[Document]]:
-    """Documents in their order, cut into groups of at most `max_tokens`; a longer document is a group of its own."""
-    groups: list[list[Document]] = []
-    room = 0
-    for document in documents:
-        if not groups or len(document) > room:
-            groups.append([])
-            room = max_tokens
-        groups[-1].append(document)
-        room -= len(document)
-    return groups

@@ -23,13 +23,15 @@ _KEPT = 2
 
 @dataclass
 class RunState:
-    """Where a run stands. `position` is the feed's, one for each process that reads; `random` torch's state, in hex."""
+    """Where a run stands. `progress` is the share of the stage that is done; `position` is the feed's, one for each
+    process that reads; `random` torch's state, in hex."""
 
     stage: int = 0
     step: int = 0  # of the whole run
     optimizer_steps: int = 0
     tokens_in_stage: int = 0
     steps_in_stage: int = 0
+    progress: float = 0.0
     positions: list[int] = field(default_factory=lambda: [0])
     samples: list[SampleRecord] = field(default_factory=list)
     stages: list[StageRecord] = field(default_factory=list)
@@ -39,7 +41,8 @@ class RunState:
 
     def begin_stage(self, stage: int, shards: int) -> None:
         """The state before a stage's first step."""
-        self.stage, self.tokens_in_stage, self.steps_in_stage, self.positions = stage, 0, 0, [0] * shards
+        self.stage, self.tokens_in_stage, self.steps_in_stage, self.progress = stage, 0, 0, 0.0
+        self.positions = [0] * shards
 
 
 def save_state(folder: Path, state: RunState, tensors: dict[str, torch.Tensor], resume: str) -> Path:

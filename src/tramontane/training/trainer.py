@@ -9,22 +9,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from tramontane.model.transformer import Transformer
+from tramontane.training.compiled import Forward, compiled_forward
 from tramontane.training.drawing import Drawer
 from tramontane.training.errors import TrainingError
-from tramontane.training.feed import Feed, Shard
+from tramontane.training.feed import Feed, Shard, Workers
 from tramontane.training.hardware import EnergyMeter, matrix_rate
 from tramontane.training.log import Log, StepReport, read_log
 from tramontane.training.objective import weighted_loss
 from tramontane.training.optimizer import Optimizer, Rates
-from tramontane.training.packing import pack, split
+from tramontane.training.packing import Batch, pack
 from tramontane.training.ranks import ALONE, Ranks
 from tramontane.training.recipe import Recipe, StageRecipe
 from tramontane.training.record import SampleRecord, StageRecord
 from tramontane.training.rendering import Document
-from tramontane.training.schedule import rate_factor
+from tramontane.training.schedule import Pace, rate_factor
 from tramontane.training.state import RunState, save_state
 
 # Tokens of one forward and backward pass: enough to fill the device, few enough for its caches or its memory.
@@ -48,11 +51,25 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True)
 class Control:
-    """How a run is driven. `stop()` is asked after each step; `resume` is the command that goes on after a stop."""
+    """How a run is driven. `stop()` is asked after each step; `resume` is the command that goes on after a stop.
+
+    With a `deadline`, a time of the monotonic clock, stages end early, each in proportion, so that the run ends by then
+    with its rates at zero as the recipe has them.
+    """
 
     stop: Callable[[], bool]
     resume: str
     workers: int = 0
+    deadline: float | None = None
+
+
+@dataclass(frozen=True)
+class _Read:
+    """The documents of a step in passes, and where the feed stands behind them."""
+
+    documents: list[Document]
+    batches: list[Batch]
+    position: int
 
 
 class Trainer:
@@ -73,6 +90,11 @@ class Trainer:
         self.recipe, self.model, self.optimizer, self.state = recipe, model, optimizer, state
         self._drawers, self._folder, self._watcher, self._control = drawers, folder, watcher, control
         self._ranks = ranks
+        # The pieces that are compiled read whole weights, which a sharded model has in its own forward pass alone.
+        compiles = model.device.type == "cuda" and model.config.moe is None and ranks.count == 1
+        self._forward: Forward | None = compiled_forward(model) if compiles else None
+        self._compiled = False
+        self._workers = Workers(drawers, control.workers)
         self._log = Log(folder / "log.jsonl", state.step) if ranks.leads else None
         self._energy = EnergyMeter(model.device)
         self._rate = matrix_rate(model.device, model.dtype) * ranks.count
@@ -83,26 +105,33 @@ class Trainer:
 
     def run(self, until: str | None = None) -> bool:
         """Trains until all stages (those up to `until`) are done: True; or until the control says stop: False."""
-        self._clock = self._kept = time.monotonic()
-        while self.state.stage < len(self.recipe.stage):
-            stage = self.recipe.stage[self.state.stage]
-            if not self._run_stage(stage):
+        with self._workers:
+            self._clock = self._kept = time.monotonic()
+            while self.state.stage < len(self.recipe.stage):
+                stage = self.recipe.stage[self.state.stage]
+                if not self._run_stage(stage):
+                    self._keep()
+                    return False
+                self._end_stage(stage)
                 self._keep()
-                return False
-            self._end_stage(stage)
-            self._keep()
-            if stage.name == until:
-                break
+                if stage.name == until:
+                    break
         return True
 
     def _run_stage(self, stage: StageRecipe) -> bool:
         state, drawer = self.state, self._drawers[self.state.stage]
         self._show(drawer)
         shard = Shard(self._ranks.index, self._ranks.count)
-        with Feed(drawer, state.positions[shard.index], workers=self._control.workers, shard=shard) as feed:
-            while state.tokens_in_stage < stage.tokens:
-                self._step(stage, feed.step(max(stage.batch_tokens // shard.count, stage.sequence_length)))
-                state.positions[shard.index] = feed.position
+        with Feed(drawer, state.positions[shard.index], workers=self._workers, shard=shard) as feed:
+            following = self._read(feed, stage)
+            self._compile(following.batches[0])
+            pace = self._pace()
+            while state.progress < 1:
+                read = following
+                loss, work = self._gradients(read.batches)
+                following = self._read(feed, stage)  # while a GPU computes
+                self._update(stage, read, float(loss), work, pace)
+                state.positions[shard.index] = read.position
                 stop, keep = self._agree(
                     self._control.stop(), time.monotonic() - self._kept > self.recipe.checkpoint_seconds
                 )
@@ -111,6 +140,29 @@ class Trainer:
                 if keep:
                     self._keep()
         return True
+
+    def _compile(self, batch: Batch) -> None:
+        """One pass for nothing, of the first batch: what it takes to compile is no stage's time."""
+        if self._forward is not None and not self._compiled:
+            weighted_loss(self.model, batch.to(self.model.device), self._forward).backward()
+            self.model.zero_grad()
+            torch.cuda.synchronize(self.model.device)
+            self._compiled = True
+
+    def _pace(self) -> Pace:
+        deadline, state = self._control.deadline, self.state
+        if deadline is None:
+            return Pace()
+        left = [stage.tokens for stage in self.recipe.stage[state.stage :]]
+        return Pace.until(deadline, time.monotonic(), state.progress, left)
+
+    def _read(self, feed: Feed, stage: StageRecipe) -> _Read:
+        """The next step's documents: as many passes as make its tokens, each as full as it gets."""
+        share = stage.batch_tokens // self._ranks.count
+        size = max(min(share, _TOKENS_AT_ONCE[self.model.device.type]), stage.sequence_length)
+        passes = [feed.step(size) for _ in range(max(1, share // size))]
+        batches = [pack(documents, size if self._forward else 0) for documents in passes]
+        return _Read([document for documents in passes for document in documents], batches, feed.position)
 
     def _agree(self, *wishes: bool) -> list[bool]:
         """What one process wishes, all do."""
@@ -124,9 +176,24 @@ class Trainer:
         for document in documents[:_SHOWN]:
             self._watcher.show(document)
 
-    def _step(self, stage: StageRecipe, documents: list[Document]) -> None:
-        factor = rate_factor(self.state.tokens_in_stage / stage.tokens, stage.warmup, stage.warmdown)
-        loss, work = self._gradients(documents)
+    def _gradients(self, batches: list[Batch]) -> tuple[Tensor, float]:
+        """Collects the gradients of the mean loss of all learnt tokens; returns it, and the operations it took.
+
+        A GPU is still at work on them then.
+        """
+        (total,) = self._ranks.sum(sum(float(batch.weights.sum()) for batch in batches))
+        losses, work = [], 0.0
+        for batch in batches:  # each pass is made by all processes together
+            loss = weighted_loss(self.model, batch.to(self.model.device), self._forward) / total
+            (loss * self._ranks.count).backward()  # FSDP2 takes the mean over the processes
+            self.optimizer.collect()
+            losses.append(loss.detach())
+            work += self._work(batch.lengths, len(batch.rows))
+        return torch.stack(losses).sum(), work
+
+    def _update(self, stage: StageRecipe, read: _Read, loss: float, work: float, pace: Pace) -> None:
+        """The step itself, and what is to be remembered of it."""
+        factor = rate_factor(self.state.progress, stage.warmup, stage.warmdown)
         norm = self.optimizer.step(
             Rates(stage.learning_rate * factor, stage.muon_learning_rate * factor, stage.weight_decay), stage.clip
         )
@@ -136,23 +203,9 @@ class Trainer:
                 f"The gradients of {_MOST_BROKEN_STEPS} steps were not finite at step {self.state.step}; lower the "
                 f"learning rates, then go on from the last checkpoint with: {self._control.resume}"
             )
-        self._account(stage, documents, loss, norm, factor, work)
-
-    def _gradients(self, documents: list[Document]) -> tuple[float, float]:
-        """Collects the gradients of the mean loss of all learnt tokens; returns it, and the operations it took."""
-        limit = _TOKENS_AT_ONCE[self.model.device.type]
-        batches = [pack(group) for group in split(documents, limit)]
-        (total,) = self._ranks.sum(sum(float(batch.weights.sum()) for batch in batches))
-        losses, work = [], 0.0
-        for number in range(max(self._ranks.gather(len(batches)))):
-            # A pass is made by all processes together: one that has no more documents repeats its last for nothing.
-            batch, counts = batches[min(number, len(batches) - 1)], number < len(batches)
-            loss = weighted_loss(self.model, batch.to(self.model.device)) * (counts / total)
-            (loss * self._ranks.count).backward()  # FSDP2 takes the mean over the processes
-            self.optimizer.collect()
-            losses.append(loss.detach())
-            work += self._work(batch.lengths, len(batch.rows))
-        return float(torch.stack(losses).sum()), work
+        self._account(stage, read.documents, loss, norm, factor, work)
+        (by_clock,) = self._ranks.sum(pace.at(time.monotonic()) / self._ranks.count)  # all end a stage together
+        self.state.progress = max(self.state.tokens_in_stage / stage.tokens, by_clock)
 
     def _work(self, lengths: list[int], rows: int) -> float:
         """Floating-point operations of a pass forward and back: matrices, scored rows, causal attention."""
@@ -197,7 +250,7 @@ class Trainer:
         record = self._counted.setdefault(key, SampleRecord(*key))
         record.samples += 1
         record.tokens += len(document)
-        record.learnt_tokens += int((document.weights[1:] != 0).sum())
+        record.learnt_tokens += int(np.count_nonzero(document.weights[1:]))
 
     def _end_stage(self, stage: StageRecipe) -> None:
         state = self.state

@@ -10,9 +10,11 @@ import re
 import jsonschema
 import pytest
 
+from tramontane.evaluation.held_out import DATA
 from tramontane.training.generators import GENERATORS
 from tramontane.training.generators.arithmetic import draw_sum, training_words
 from tramontane.training.generators.code import draw_gap, snippets
+from tramontane.training.generators.families import read_lists
 from tramontane.training.generators.material import LANGUAGES, training_material
 from tramontane.training.generators.small_talk import training_talk
 from tramontane.training.generators.tools import training_tools
@@ -107,3 +109,10 @@ def test_code_compiles_and_gaps_fit() -> None:
         before, gap, after = draw_gap(rng)
         assert gap
         ast.parse(before + gap + after)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_held_out_wordings_of_sums_are_in_no_template_of_training(language: str) -> None:
+    learnt = [text for texts in training_words(language).values() for text in texts]
+    for texts in read_lists(DATA / language / "arithmetic.txt").values():
+        assert not [text for text in texts if any(text in one for one in learnt)]

@@ -11,6 +11,7 @@ import pytest
 
 from tramontane.engine.quotes import REFUSALS, Quotes, parse_quotes
 from tramontane.tokenizer.documents import parse_documents
+from tramontane.training.generators import quotes
 from tramontane.training.generators.material import LANGUAGES
 from tramontane.training.generators.quotes import (
     EASY,
@@ -172,7 +173,8 @@ def test_nothing_is_asked_twice(language: str) -> None:
         assert len(keys) == len(set(keys))
 
 
-def test_a_sample_is_a_conversation_on_its_documents() -> None:
+def test_a_sample_is_a_conversation_on_its_documents(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quotes, "_DISGUISED", 0.0)
     for seed in range(50):
         asked = draw_several(random.Random(seed), "es", FULL)
         sample = quote_sample(random.Random(seed), "quote", "es", FULL)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 from tramontane.engine.quotes import REFUSALS, Quotes
 from tramontane.tokenizer.documents import Document, render_documents
+from tramontane.training.generators.disguise import draw_disguise, family_stems
 from tramontane.training.generators.documents import Drawn, Entry, Wish, draw_document
 from tramontane.training.generators.families import Family
 from tramontane.training.generators.material import LANGUAGES, Material, training_material
@@ -24,6 +25,7 @@ from tramontane.training.samples import Sample
 
 Materials = Callable[[str], Material]
 
+_DISGUISED = 0.5  # samples of which many words are invented
 _MOST_OF_A_LIST = 7  # things of one list in the documents of a question
 
 
@@ -111,7 +113,28 @@ def draw_several(
 def quote_sample(rng: random.Random, kind: str, language: str, difficulty: Difficulty) -> Sample:
     """Questions on documents as a conversation; its language is that of the first question."""
     asked = draw_several(rng, language, difficulty)
+    if rng.random() < _DISGUISED:
+        asked = _disguised(rng, language, asked)
     return Sample(conversation(asked), None, kind, asked[0].language)
+
+
+def _disguised(rng: random.Random, language: str, asked: list[QuoteQuestion]) -> list[QuoteQuestion]:
+    """The same questions on the same documents, in words that stand in no template."""
+    languages = {language, *(question.language for question in asked)}
+    disguise = draw_disguise(rng, frozenset().union(*map(family_stems, languages)))
+    documents = [
+        Document(disguise(document.text), document.title and disguise(document.title))
+        for document in asked[0].documents
+    ]
+    return [
+        replace(
+            question,
+            documents=documents,
+            question=disguise(question.question),
+            span=None if question.span is None else disguise(question.span),
+        )
+        for question in asked
+    ]
 
 
 def look_up_sample(rng: random.Random, kind: str, language: str) -> Sample:

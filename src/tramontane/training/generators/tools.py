@@ -13,17 +13,22 @@ from __future__ import annotations
 
 import json
 import random
+import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tramontane.training.copying import word
+from tramontane.training.generators.disguise import Disguise, draw_disguise, telling_stems
 from tramontane.training.generators.families import split_entries
 from tramontane.training.generators.material import TRAINING_DATA, Material, training_material
 from tramontane.training.generators.template import Template, template
 from tramontane.training.samples import Sample
 
 _ID_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+_RENAMED, _DISGUISED = 0.7, 0.4  # of the samples: there are few tools here, and many in the world
 _SCHEMAS: dict[str, dict[str, Any]] = {
     "date": {"type": "string", "format": "date"},
     "clock": {"type": "string", "pattern": "^[0-2][0-9]:[0-5][0-9]$"},
@@ -108,8 +113,15 @@ def training_tools(language: str) -> Toolbox:
     return read_tools(TRAINING_DATA / language / "tools.txt")
 
 
-def draw_request(rng: random.Random, material: Material, box: Toolbox) -> ToolRequest:
-    """A request for one of one to four tools."""
+@cache
+def _tool_stems(language: str) -> frozenset[str]:
+    """The beginnings of the words that tell the tools of training apart."""
+    tools = training_tools(language).tools.values()
+    return telling_stems([tool.description, *(request.text for request in tool.requests)] for tool in tools)
+
+
+def draw_request(rng: random.Random, material: Material, box: Toolbox, disguise: Disguise | None = None) -> ToolRequest:
+    """A request for one of one to four tools; with a disguise, in its words, and all tools are described in them."""
     names = rng.sample(list(box.tools), rng.randint(1, min(4, len(box.tools))))
     tool = box.tools[rng.choice(names)]
     spoken: dict[str, str] = {}
@@ -119,18 +131,65 @@ def draw_request(rng: random.Random, material: Material, box: Toolbox) -> ToolRe
         spoken[slot], meant[slot] = _draw_value(rng, material, box, tool, slot)
         return spoken[slot]
 
-    request = material.fill(rng.choice(tool.requests), rng, value)
+    wording = rng.choice(tool.requests)
+    request = material.fill(wording if disguise is None else Template(disguise(wording.text)), rng, value)
     arguments = {name: meant[name] for name in tool.kinds if name in meant}
     offered = [box.tools[name].schema() for name in names]
-    if rng.random() < 0.3:  # clients often say little
+    if disguise is not None:
+        for other in offered:
+            other["function"]["description"] = disguise(other["function"]["description"])
+    elif rng.random() < 0.3:  # clients often say little
         for other in offered:
             del other["function"]["description"]
     return ToolRequest(material.language, request, offered, tool.name, arguments)
 
 
+def renamed(rng: random.Random, asked: ToolRequest) -> ToolRequest:
+    """The same request to functions of other names, so that names must be read and are not known by heart.
+
+    What a name means must stay to be found: a function that is described may have any name, and so may a parameter
+    whose schema tells it from the others; every other one gets a word more.
+    """
+    functions = [tool["function"] for tool in asked.tools]
+    names = _new_names(rng, {one["name"]: "description" in one for one in functions})
+    tools, arguments = [], asked.arguments
+    for function in functions:
+        parameters = function["parameters"]
+        schemas = list(parameters["properties"].values())
+        inner = _new_names(rng, {name: schemas.count(one) == 1 for name, one in parameters["properties"].items()})
+        if function["name"] == asked.name:
+            arguments = {inner[name]: value for name, value in asked.arguments.items()}
+        properties = {inner[name]: one for name, one in parameters["properties"].items()}
+        schema = {**parameters, "properties": properties, "required": [inner[one] for one in parameters["required"]]}
+        new = {**function, "name": names[function["name"]], "parameters": schema}
+        tools.append({"type": "function", "function": new})
+    return ToolRequest(asked.language, asked.request, tools, names[asked.name], arguments)
+
+
+def _new_names(rng: random.Random, names: Mapping[str, bool]) -> dict[str, str]:
+    """Each name with a word of no language before or behind it; where it may be anything, often such words alone."""
+    chosen: dict[str, str] = {}
+    for name, anything in names.items():
+        while name not in chosen or len(set(chosen.values())) < len(chosen):
+            invented, other = _plain_word(rng), _plain_word(rng)
+            if anything and rng.random() < 0.5:
+                chosen[name] = rng.choice((invented, f"{invented}_{other}"))
+            else:
+                chosen[name] = rng.choice((f"{name}_{invented}", f"{invented}_{name}"))
+    return chosen
+
+
+def _plain_word(rng: random.Random) -> str:
+    """An invented word of the letters that names may have."""
+    return unicodedata.normalize("NFD", word(rng).lower()).encode("ascii", "ignore").decode()
+
+
 def tool_sample(rng: random.Random, kind: str, language: str) -> Sample:
     """A request and the call that answers it."""
-    asked = draw_request(rng, training_material(language), training_tools(language))
+    disguise = draw_disguise(rng, _tool_stems(language)) if rng.random() < _DISGUISED else None
+    asked = draw_request(rng, training_material(language), training_tools(language), disguise)
+    if rng.random() < _RENAMED:
+        asked = renamed(rng, asked)
     call = {
         "id": "".join(rng.choice(_ID_LETTERS) for _ in range(9)),
         "type": "function",
