@@ -60,9 +60,10 @@ check: $(STAMP) $(MODULES)  ## lint, format, types and the arrows between rooms,
 	$(BIN)/lint-imports --no-logo
 	$(NPM) run --silent check
 
+# One thread a process: on two cores, two processes of two threads wait for each other more than they compute.
 test: check $(WEB_APP)  ## check, then the tests
 	$(NPM) run --silent test
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 test-heavy: $(STAMP)  ## the tests that are too long for every change
 	$(BIN)/python -m pytest -m heavy $(PYTEST)

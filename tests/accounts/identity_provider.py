@@ -9,6 +9,8 @@ import json
 import secrets
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +18,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import jwt
+import pytest
 from aiohttp import BasicAuth, web
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
@@ -138,3 +141,16 @@ def running_idp() -> Iterator[Idp]:
         end[0]()
         thread.join()
         loop.close()
+
+
+def follow(url: str) -> str:
+    """Where a page sends the browser."""
+
+    class NoRedirects(urllib.request.HTTPRedirectHandler):
+        def redirect_request(self, *_: Any) -> None:
+            return None
+
+    with pytest.raises(urllib.error.HTTPError) as answer:
+        urllib.request.build_opener(NoRedirects).open(url, timeout=30)
+    with answer.value as reply:
+        return str(reply.headers["location"])

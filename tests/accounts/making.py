@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tramontane.accounts.first_start import prepare_accounts
-from tramontane.accounts.keys import create_key
+from tramontane.accounts.keys import make_key
 from tramontane.accounts.members import add_member
 from tramontane.accounts.organisations import create_organisation
 from tramontane.accounts.sessions import first_workspace
@@ -41,4 +41,5 @@ async def organisation_of(db: Database, name: str, *roles: Role) -> Made:
 async def key_of(db: Database, made: Made, role: Role, **fields: object) -> str:
     """A new key of the user with this role."""
     async with db.write() as session:
-        return (await create_key(session, made.workspace_id, made.users[role], role, **fields)).reveal()
+        _, secret = await make_key(session, made.workspace_id, made.users[role], role, **fields)
+        return secret.reveal()

@@ -87,10 +87,9 @@ def test_secrets_of_people_are_not_in_the_database(place: Place, caplog: pytest.
         actor = Actor(made.id, made.users["owner"])
         changed = Secret(CANARY + " changed")
         await sign_ins.change_password(db, actor, opened.session_id, Secret(CANARY), changed, "192.0.2.1")
-        try:
+        with pytest.raises(WrongCredentialsError) as refusal:
             await sign_ins.by_password(db, "owner@wind.example", Secret(CANARY), "192.0.2.1")
-        except WrongCredentialsError as error:
-            said.append("".join(traceback.format_exception(error)))
+        said.append("".join(traceback.format_exception(refusal.value)))
         said.extend([repr(opened), repr(invitation), repr(key), repr(vault), repr(sign_ins), repr(provider)])
         said.append(await _dump(db))
         return [CANARY, token.reveal(), secret.reveal(), opened.token.reveal()]

@@ -8,8 +8,6 @@ import hashlib
 import hmac
 import json
 import os
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +26,7 @@ from tests.accounts.identity_provider import (
     OTHER_RSA_KEY,
     RSA_KEY,
     Idp,
+    follow,
     running_idp,
 )
 from tests.accounts.making import organisation_of
@@ -75,19 +74,6 @@ class Trial:
 
     async def all(self) -> Identity:
         return (await self.finish(*await self.begin()))[0]
-
-
-def follow(url: str) -> str:
-    """Where a page sends the browser."""
-
-    class NoRedirects(urllib.request.HTTPRedirectHandler):
-        def redirect_request(self, *_: Any) -> None:
-            return None
-
-    with pytest.raises(urllib.error.HTTPError) as answer:
-        urllib.request.build_opener(NoRedirects).open(url, timeout=30)
-    with answer.value as reply:
-        return str(reply.headers["location"])
 
 
 @pytest.fixture(scope="module")

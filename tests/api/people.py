@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.cookies
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_args
@@ -124,3 +125,33 @@ def filled(body: Any, ids: dict[str, str]) -> Any:
 def names_in(path: str) -> Iterator[str]:
     """The parameters of a route's path."""
     return (part[1:-1].partition(":")[0] for part in path.split("/") if part.startswith("{"))
+
+
+def cookie_of(reply: Reply) -> str:
+    """The session that a reply has opened; its cookie is for our own pages alone."""
+    assert reply.status in (204, 302), reply.text
+    (cookie,) = [
+        each
+        for header in reply.headers.get_all("set-cookie")  # type: ignore[attr-defined]
+        for name, each in http.cookies.SimpleCookie(header).items()
+        if not name.endswith("_oidc")
+    ]
+    assert cookie["httponly"] is True
+    assert (cookie["samesite"].lower(), cookie["path"]) == ("lax", "/")
+    return cookie.value
+
+
+def me(server: LiveServer, cookie: str) -> dict[str, Any]:
+    """Who is signed in with a cookie."""
+    reply = browse(server, "/v1/me", cookie=cookie)
+    assert reply.status == 200, reply.text
+    return reply.json  # type: ignore[no-any-return]
+
+
+def invite(person: Person, **body: Any) -> str:
+    """The path of a new invitation."""
+    reply = person.browse("/v1/invitations", body)
+    assert reply.status == 200, reply.text
+    link: str = reply.json["link"]
+    assert link.startswith(f"{person.server.url}/join/")
+    return "/v1" + link.removeprefix(person.server.url)

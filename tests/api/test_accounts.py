@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import http.cookies
 import json
 import re
 from datetime import timedelta
@@ -13,7 +12,7 @@ import pytest
 from sqlalchemy import update
 
 from tests.api.live import LiveServer
-from tests.api.people import Person, browse, in_database, operators_of, people_of
+from tests.api.people import Person, browse, cookie_of, in_database, invite, me, operators_of, people_of
 from tests.api.talking import CHAT, Reply, ask, chat
 from tests.api.test_authentication import assert_nothing_leaked
 from tramontane.accounts.tables import ApiKey
@@ -32,35 +31,6 @@ def operator(platform_server: LiveServer) -> Person:
 def people(platform_server: LiveServer) -> dict[str, Person]:
     """An organisation of one's own for each test."""
     return people_of(platform_server, f"{new_id()}.example", "owner", "admin", "developer", "member")
-
-
-def cookie_of(reply: Reply) -> str:
-    """The session that a reply has opened; its cookie is for our own pages alone."""
-    assert reply.status in (204, 302), reply.text
-    (cookie,) = [
-        each
-        for header in reply.headers.get_all("set-cookie")  # type: ignore[attr-defined]
-        for name, each in http.cookies.SimpleCookie(header).items()
-        if not name.endswith("_oidc")
-    ]
-    assert cookie["httponly"] is True
-    assert (cookie["samesite"].lower(), cookie["path"]) == ("lax", "/")
-    return cookie.value
-
-
-def me(server: LiveServer, cookie: str) -> dict[str, Any]:
-    reply = browse(server, "/v1/me", cookie=cookie)
-    assert reply.status == 200, reply.text
-    return reply.json  # type: ignore[no-any-return]
-
-
-def invite(person: Person, **body: Any) -> str:
-    """The path of a new invitation."""
-    reply = person.browse("/v1/invitations", body)
-    assert reply.status == 200, reply.text
-    link: str = reply.json["link"]
-    assert link.startswith(f"{person.server.url}/join/")
-    return "/v1" + link.removeprefix(person.server.url)
 
 
 def actions(person: Person, query: str = "") -> list[str]:

@@ -78,7 +78,7 @@ PROVIDER = {
 def test_what_everybody_reads(tmp_path: Path) -> None:
     async def scenario(ask: Console) -> None:
         other = await organisation_of(ask.platform.database, "customers", "member")
-        ask.key = await key_of(ask.platform.database, other, "member", scopes=None)
+        ask.key = await key_of(ask.platform.database, other, "member")
         models = {model["name"]: model for model in (await ask("GET", "/v1/catalogue"))["data"]}
         assert list(models)[:2] == ["brise", "winds/own"]
         assert models["brise"]["licence"]["name"] == "Apache-2.0"
@@ -103,7 +103,7 @@ def test_only_the_operator_changes_anything(tmp_path: Path) -> None:
     async def scenario(ask: Console) -> None:
         offering = (await ask("GET", "/v1/offerings"))["data"][0]["id"]
         other = await organisation_of(ask.platform.database, "customers", "owner")
-        ask.key = await key_of(ask.platform.database, other, "owner", scopes=None)
+        ask.key = await key_of(ask.platform.database, other, "owner")
         some = "f" * 32
         for method, path, body in (
             ("PUT", "/v1/catalogue/brise/lifecycle", {"stage": "retired"}),
@@ -289,7 +289,7 @@ def test_a_life_and_a_licence(tmp_path: Path) -> None:
         again = (await ask("POST", "/v1/catalogue/codestral-22b/licence"))["licence"]
         assert again == licence
         other = await organisation_of(ask.platform.database, "customers", "owner")
-        ask.key = await key_of(ask.platform.database, other, "owner", scopes=None)
+        ask.key = await key_of(ask.platform.database, other, "owner")
         shown = (await ask("GET", "/v1/catalogue/codestral-22b"))["licence"]
         assert (shown["accepted_at"], shown["accepted_by"]) == (licence["accepted_at"], None)  # the operator's people
         ask.key = OPERATOR

@@ -9,12 +9,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.accounts.identity_provider import CLIENT_SECRET, Idp
-from tests.accounts.test_oidc import follow
+from tests.accounts.identity_provider import CLIENT_SECRET, Idp, follow
 from tests.api.live import LiveServer
-from tests.api.people import Person, browse, people_of
+from tests.api.people import Person, browse, cookie_of, invite, me, people_of
 from tests.api.talking import Reply, ask
-from tests.api.test_accounts import cookie_of, invite, me
 from tests.api.test_authentication import assert_nothing_leaked
 from tramontane.storage.base import new_id
 

@@ -225,7 +225,8 @@ def test_of_two_answers_only_the_last_chunk_has_the_usage_of_both(
 
 @pytest.mark.parametrize("model", MODELS)
 def test_fill_in_the_middle_streams_alike(server: LiveServer, model: str) -> None:
-    body = {"model": model, "prompt": "def f(", "suffix": "return", "max_tokens": 4, "stream": True}
+    words = {"prompt": "def f(", "suffix": "return", "max_tokens": 4, "min_tokens": 4}
+    body = {"model": model, **words, "stream": True}
     chunks = list(events_of(post(server, "/v1/fim/completions", body).body))
     assert chunks[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
     assert chunks[-1]["choices"][0]["finish_reason"] == "length"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from tramontane.catalogue.family import by_name, family, find, licence_to_accept
+from tramontane.catalogue.family import by_name, family, find
 from tramontane.catalogue.lifecycle import STAGES
 from tramontane.catalogue.repositories import is_repository
 from tramontane.storage.base import now
@@ -66,10 +66,13 @@ def test_weights_that_were_published_are_never_retired_by_their_makers() -> None
 
 
 def test_which_licences_are_to_be_accepted() -> None:
-    assert licence_to_accept("mistral-small-3.2") is None
-    assert licence_to_accept("winds/unknown") is None
+    free = find("mistral-small-3.2")
+    assert free is not None
+    assert not free.licence.needs_acceptance
+    assert find("winds/unknown") is None
     for name in ("codestral-22b", "mistralai/Codestral-22B-v0.1"):
-        licence = licence_to_accept(name)
-        assert licence is not None
-        assert (licence.name, licence.allows_production) == ("MNPL-0.1", False)
+        model = find(name)
+        assert model is not None
+        licence = model.licence
+        assert (licence.name, licence.allows_production, licence.needs_acceptance) == ("MNPL-0.1", False, True)
     assert all(model.licence.needs_acceptance for model in family() if not model.licence.allows_production)

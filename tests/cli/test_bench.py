@@ -20,8 +20,8 @@ def test_measures_everything_on_a_small_shape(quantization: str) -> None:
     assert names[2:] == [f"decode, {n} at once" for n in (1, 4, 8, 16, 32)]
     assert all(rate["tokens_per_second"] > 0 for rate in figures["rates"])
     assert figures["read_gb_per_second"] > 0
-    # Which of the two is less only a quiet machine tells: another test runs beside this one.
-    assert min(figures["first_token_cached_seconds"], figures["first_token_seconds"]) > 0
+    assert figures["first_token_seconds"] > 0
+    assert figures["first_token_cached_seconds"] > 0  # less than that only where no neighbour computes
     assert figures["quiet"]["median_ms"] <= figures["quiet"]["p95_ms"]
     assert sum(figures["step_shares"].values()) == pytest.approx(1)
 

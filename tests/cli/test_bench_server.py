@@ -39,7 +39,8 @@ from tramontane.errors import TramontaneError
 from tramontane.storage.database import Database
 
 _TINY = ["--seconds", "0.5", "--rate", "40", "--shape", "tiny-15m", "--layers", "1", "--quantization", "none"]
-_FEW = ["--streams", "3", "--prompt", "8", "--tokens", "24", "--rounds", "1"]
+# So many tokens that all streams run at once even where the last one begins late.
+_FEW = ["--streams", "3", "--prompt", "8", "--tokens", "200", "--rounds", "1"]
 
 
 @pytest.fixture(scope="module")
@@ -397,3 +398,8 @@ def _until(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     return result
+
+
+def test_the_measured_server_without_an_engine_needs_no_torch() -> None:
+    program = "import sys, tramontane.cli.bench_child; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "False\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -9,11 +10,15 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+from typer.testing import CliRunner
 
 from tests.training.data import WITH_DATA, turn, write_lines
 from tests.training.runs import RECIPE
+from tramontane.cli.main import cli
+from tramontane.errors import TramontaneError
 from tramontane.training.state import load_state
 
 _ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -23,21 +28,34 @@ _SOURCE = (
 )
 
 
-def train(recipe: Path, *arguments: str, most_kilobytes: int | None = None) -> subprocess.CompletedProcess[str]:
-    """Runs the command in the recipe's folder, if need be where no file can be larger than so much."""
-    command = shlex.join([*_PROGRAM, "train", recipe.name, "--out", "run", "--workers", "0", *arguments])
-    limit = "" if most_kilobytes is None else f"ulimit -f {most_kilobytes} && "
-    return subprocess.run(
-        ["bash", "-c", f"{limit}exec {command}"],
+def train(recipe: Path, *arguments: str, most_kilobytes: int | None = None) -> Done:
+    """Runs the command in the recipe's folder; in a process of its own where no file can be larger than so much."""
+    arguments = ("train", recipe.name, "--out", "run", "--workers", "0", *arguments)
+    if most_kilobytes is None:
+        with contextlib.chdir(recipe.parent):
+            result = CliRunner().invoke(cli, arguments)
+        # `tramontane` itself says the one sentence of an error of ours; any other is not caught.
+        error = result.exception if isinstance(result.exception, TramontaneError) else ""
+        return Done(result.exit_code if error or result.exception is None else -1, f"{result.stderr} {error}")
+    process = subprocess.run(
+        ["bash", "-c", f"ulimit -f {most_kilobytes} && exec {shlex.join([*_PROGRAM, *arguments])}"],
         cwd=recipe.parent,
         env=_ENVIRONMENT,
         capture_output=True,
         text=True,
         timeout=240,
     )
+    return Done(process.returncode, process.stderr)
 
 
-def refused(done: subprocess.CompletedProcess[str], said: str) -> None:
+class Done(NamedTuple):
+    """How a command ended."""
+
+    returncode: int
+    stderr: str
+
+
+def refused(done: Done, said: str) -> None:
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
     assert said in " ".join(done.stderr.split())

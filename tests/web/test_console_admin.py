@@ -5,54 +5,19 @@ from __future__ import annotations
 import itertools
 import json
 import re
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.api.live import LiveServer
 from tests.web.browsing import PHONE, WIDE, Window
-
-MODEL = "tiny-15m"  # of the installation
+from tests.web.console import MODEL, ask, dialog, move, show
 
 PAGES = (
     "catalogue", "catalogue/mistral-large-2411", "deployments", "providers", "keys", "members", "workspaces", "audit",
     "settings",
 )  # fmt: skip
-
-
-_GO = "path => { history.pushState(null, '', path); dispatchEvent(new PopStateEvent('popstate')); }"  # as links do
-
-
-def ask(live: LiveServer, key: str, model: str = MODEL) -> tuple[int, dict[str, Any], str]:
-    """Status, body and route of a short question by an API key."""
-    question = {"model": model, "max_tokens": 4, "messages": [{"role": "user", "content": "Which winds are there?"}]}
-    request = urllib.request.Request(
-        f"{live.url}/v1/chat/completions",
-        json.dumps(question).encode(),
-        {"authorization": f"Bearer {key}", "content-type": "application/json"},
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=60) as reply:
-            return reply.status, json.load(reply), reply.headers.get("x-tramontane-route", "")
-    except urllib.error.HTTPError as refused:
-        return refused.code, json.load(refused), ""
-
-
-def show(window: Window, page: str) -> None:
-    window.open(f"/console/{page}")
-    window.page.get_by_role("heading", level=1).wait_for()
-
-
-def dialog(window: Window, button: str) -> Any:
-    """Presses a button, and waits for the dialog that it opens."""
-    window.page.get_by_role("button", name=button, exact=True).click()
-    found = window.page.get_by_role("dialog")
-    found.wait_for()
-    return found
 
 
 def shown_once(window: Window, label: str) -> str:
@@ -270,8 +235,7 @@ def test_axe_finds_nothing_and_nothing_is_beside_the_screen(
     name = f"{'phone' if size == PHONE else 'wide'}-{scheme}"
     show(window, "settings")
     for page in PAGES:
-        window.page.evaluate(_GO, f"/console/{page}")
-        window.until("() => document.querySelector('main h1') && !document.querySelector('main .loading, main .lazy')")
+        move(window, page)
         assert window.violations() == [], page
         assert window.fits(), page
         window.screenshot(f"console-{page.replace('/', '-')}-{name}", tmp_path)

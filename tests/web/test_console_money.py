@@ -16,7 +16,7 @@ import pytest
 
 from tests.api.live import LiveServer
 from tests.web.browsing import PHONE, WIDE, Window
-from tests.web.test_console_admin import MODEL, ask, dialog, show
+from tests.web.console import MODEL, ask, dialog, move, show
 
 INPUT, OUTPUT = 2_000_000_123, 6_000_000_456  # nano-euros a million tokens
 EURO = 10**9
@@ -44,15 +44,6 @@ def shown(nano: int) -> str:
 def figure(window: Window, name: str) -> Any:
     """One of the figures at the head of a page."""
     return window.page.locator("dl > div").filter(has=window.page.get_by_text(name, exact=True)).locator(".figure")
-
-
-def move(window: Window, page: str) -> None:
-    """Within the app, which is quicker than to load it again, until all that the page reads is there."""
-    window.page.evaluate(
-        "path => { history.pushState(null, '', path); dispatchEvent(new PopStateEvent('popstate')) }",
-        f"/console/{page}",
-    )
-    window.until("() => document.querySelector('main .loading, main .lazy') === null")
 
 
 @pytest.fixture(scope="module")

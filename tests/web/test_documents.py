@@ -141,7 +141,8 @@ def test_a_hostile_document_and_a_hostile_name_are_only_text(window: Window) -> 
     window.open()
     window.attach(text_file("<b>name<b>.txt", f"The code word is {script} and nothing else."))
     window.page.locator(".documents .name").click()
-    window.page.locator("aside", has_text=re.escape("<script>")[:8]).wait_for()
-    assert script in window.page.locator("aside .text").inner_text()
+    text = window.page.locator("aside .text", has_text="<script>")
+    text.wait_for()
+    assert script in text.inner_text()
     assert window.page.locator("aside img, aside script").count() == 0
     assert "taken" not in window.page.title()

@@ -47,9 +47,9 @@ class KeyView:
         return "expiring" if left <= _SOON else "active"
 
 
-async def create_key(session: AsyncSession, workspace_id: str, user_id: str, name: str, **fields: Any) -> Secret:
+async def create_key(session: AsyncSession, workspace_id: str, user_id: str, name: str) -> Secret:
     """A new key of a workspace, in the name of a user. It cannot be shown again."""
-    return (await make_key(session, workspace_id, user_id, name, **fields))[1]
+    return (await make_key(session, workspace_id, user_id, name))[1]
 
 
 async def make_key(

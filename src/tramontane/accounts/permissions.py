@@ -46,7 +46,12 @@ def permissions_of(role: Role, is_operator: bool) -> frozenset[Permission]:
     return _OF_ROLE[role] | (_OF_OPERATOR.get(role, frozenset()) if is_operator else frozenset())
 
 
+def allows(principal: Principal, permission: Permission) -> bool:
+    """Whether the role allows it."""
+    return permission in permissions_of(principal.role, principal.is_operator)
+
+
 def require(principal: Principal, permission: Permission) -> None:
     """Raises NotAllowedError."""
-    if permission not in permissions_of(principal.role, principal.is_operator):
+    if not allows(principal, permission):
         raise NotAllowedError(f"Your role, {principal.role}, does not allow this: ask an owner or admin.")

@@ -32,12 +32,10 @@ async def register(
     return opened
 
 
-async def join(
-    session: AsyncSession, view: InvitationView, user_id: str, address: str, credential: str = "browser"
-) -> None:
+async def join(session: AsyncSession, view: InvitationView, user_id: str, address: str) -> None:
     """Accepts an invitation for a user, and notes it. Raises MissingError and ConflictError."""
     await accept(session, view, user_id)
     invitation = view.invitation
     detail = {"role": invitation.role, "invitation": invitation.id, "invited_by": invitation.invited_by}
-    actor = Actor(invitation.organisation_id, user_id, credential)
+    actor = Actor(invitation.organisation_id, user_id)
     await append(session, actor, address, "member.join", "user", user_id, detail)

@@ -14,6 +14,7 @@ from tramontane.api.authentication import AuthenticatedRoute, require
 from tramontane.api.owned import OWNED_RESPONSES, Limit
 from tramontane.api.platform import platform_of
 from tramontane.api.schemas.accounts import AuditEntry, AuditPage, AuditVerification
+from tramontane.api.usage import as_file
 from tramontane.conversations.plain_text import storable
 
 router = APIRouter(route_class=AuthenticatedRoute, tags=["organisation"], responses=OWNED_RESPONSES)
@@ -67,5 +68,4 @@ async def export_audit(request: Request) -> StreamingResponse:
             async for some in audit.export(session, principal.organisation_id):
                 yield some
 
-    named = {"content-disposition": 'attachment; filename="audit.jsonl"'}
-    return StreamingResponse(lines(), media_type="application/jsonl", headers=named)
+    return StreamingResponse(lines(), media_type="application/jsonl", headers=as_file("audit.jsonl"))

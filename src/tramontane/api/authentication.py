@@ -83,12 +83,6 @@ def require_same_origin(request: Request) -> None:
         raise ForbiddenError("This request comes from another site: with a browser's cookie it changes nothing.")
 
 
-def require_administrator(request: Request) -> None:
-    """Raises ForbiddenError for whoever does not run the installation."""
-    if "operate" not in permissions.permissions_of(principal_of(request).role, principal_of(request).is_operator):
-        raise ForbiddenError("Only the operator's owners and admins may do this.")
-
-
 def require(request: Request, permission: Permission) -> Principal:
     """Who asks, and may; raises NotAllowedError."""
     principal = principal_of(request)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.requests import Request
 
-from tramontane.accounts import permissions
+from tramontane.accounts.permissions import allows
 from tramontane.accounts.principal import Principal
 from tramontane.api.auditing import note
 from tramontane.api.authentication import AuthenticatedRoute, require
@@ -96,12 +96,12 @@ async def cancel_lot(request: Request, lot_id: PathId) -> Lot:
 async def set_pay_as_you_go(request: Request, body: PayAsYouGo) -> BillingOverview:
     """Allow it, change its cap, or end it. Who may spend may lower it; who sells may set anybody's to anything."""
     principal = principal_of(request)
-    if not _sells(principal):
+    if not allows(principal, "sell"):
         require(request, "spend")
     async with platform_of(request).database.write() as session:
         organisation_id = _organisation(principal, body.organisation_id)
         before = await lot_views.lock_monthly_cap(session, organisation_id)
-        if not _sells(principal) and (body.monthly_cap or 0) > (before or 0):
+        if not allows(principal, "sell") and (body.monthly_cap or 0) > (before or 0):
             raise NotAllowedError("You may lower this cap or end pay-as-you-go: to raise it, ask the operator.")
         await lots.set_pay_as_you_go(session, organisation_id, body.monthly_cap)
         caps = {"monthly_cap": body.monthly_cap, "before": before}
@@ -118,19 +118,11 @@ async def list_transfers(request: Request, before: Before = None, limit: Limit =
     return TransferPage(data=[_transfer(transfer, postings) for transfer, postings in page], next=following)
 
 
-def _sells(principal: Principal) -> bool:
-    try:
-        permissions.require(principal, "sell")
-    except NotAllowedError:
-        return False
-    return True
-
-
 def _organisation(principal: Principal, organisation_id: str | None) -> str:
     """One's own, or for who sells the one that is named; to others another's is as if it were not."""
     if organisation_id is None or organisation_id == principal.organisation_id:
         return principal.organisation_id
-    return id_or_nobodys(organisation_id) if _sells(principal) else ""
+    return id_or_nobodys(organisation_id) if allows(principal, "sell") else ""
 
 
 def _model(platform: Platform, name: str) -> str:

@@ -15,9 +15,9 @@ from tramontane.api.owned import OWNED_RESPONSES
 from tramontane.api.platform import Platform, platform_of
 from tramontane.api.schemas.catalogue import Catalogue, CatalogueModel, LifecycleChange
 from tramontane.catalogue import licences
+from tramontane.catalogue.bundled import BUNDLED_MODEL
 from tramontane.catalogue.family import find
 from tramontane.catalogue.lifecycle import Lifecycle, changed, lifecycle_of, row_of
-from tramontane.catalogue.model_facts import bundled_entry
 from tramontane.catalogue.tables import LifecycleRow
 from tramontane.conversations.plain_text import storable
 from tramontane.errors import ConflictError, InvalidRequestError, MissingError
@@ -68,7 +68,7 @@ async def accept_licence(request: Request, name: ModelName) -> CatalogueModel:
     """Record that its licence was read and is accepted; for the operator."""
     principal, model = require(request, "operate"), find(name)
     if model is None or not model.licence.needs_acceptance:
-        if model is None and name != bundled_entry().name:
+        if model is None and name != BUNDLED_MODEL:
             raise MissingError("There is no such model in the catalogue.")
         raise ConflictError("The licence of this model needs no acceptance.")
     async with platform_of(request).database.write() as session:
@@ -89,7 +89,7 @@ def _known_name(platform: Platform, name: str) -> str:
     model = find(name)
     if model is not None:
         return model.name
-    if name != bundled_entry().name and not platform.directory.offerings(name):
+    if name != BUNDLED_MODEL and not platform.directory.offerings(name):
         raise MissingError("There is no such model in the catalogue.")
     return name
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 
-from tramontane.accounts.permissions import permissions_of
+from tramontane.accounts.permissions import allows
 from tramontane.accounts.tables import User
 from tramontane.api.platform import Platform, platform_of, principal_of
 from tramontane.api.schemas import catalogue as bodies
@@ -17,6 +18,7 @@ from tramontane.catalogue.bundled import BUNDLED_MODEL
 from tramontane.catalogue.family import FamilyModel, by_name, family
 from tramontane.catalogue.lifecycle import Lifecycle
 from tramontane.catalogue.model_facts import bundled_entry
+from tramontane.catalogue.prices import present_prices
 from tramontane.catalogue.tables import LicenceAcceptance, PriceRow, ProviderRow
 from tramontane.gateway.cards import ModelCard
 from tramontane.storage.base import now
@@ -24,8 +26,7 @@ from tramontane.storage.base import now
 
 def may_operate(request: Request) -> bool:
     """Whether who asks runs the installation, and may read what went wrong elsewhere."""
-    principal = principal_of(request)
-    return "operate" in permissions_of(principal.role, principal.is_operator)
+    return allows(principal_of(request), "operate")
 
 
 def price_body(row: PriceRow) -> bodies.Price:
@@ -75,14 +76,6 @@ def _local_cards(platform: Platform) -> Iterable[ModelCard]:
     return (card for provider in platform.providers for card in provider.cards())
 
 
-async def present_prices(session: AsyncSession, offering_ids: Iterable[str]) -> dict[str, PriceRow]:
-    """The price that each offering has now, by the offering's id."""
-    moment = now()
-    ends = or_(PriceRow.valid_until.is_(None), PriceRow.valid_until > moment)
-    query = select(PriceRow).where(PriceRow.offering_id.in_(offering_ids), PriceRow.valid_from <= moment, ends)
-    return {row.offering_id: row for row in await session.scalars(query)}
-
-
 async def offering_bodies(
     request: Request, session: AsyncSession, offerings: Sequence[directory.Offering]
 ) -> list[bodies.Offering]:
@@ -102,10 +95,11 @@ class CatalogueView:
         self,
         platform: Platform,
         offered: Mapping[str, list[bodies.Offering]],
-        accepted: Mapping[str, tuple[str | None, LicenceAcceptance]],
+        accepted: Mapping[tuple[str, str], tuple[str | None, LicenceAcceptance]],
+        pulled: Collection[str],
     ) -> None:
         self._platform, self._offered, self._accepted = platform, offered, accepted
-        self._pulled = {model.name for model in platform.store.list()}
+        self._pulled = pulled
         aliases = platform.directory.aliases()  # of a model, and of those that it replaces
         self._cards = {card.name: card for card in _local_cards(platform)}
         self._aliases = {by_name()[to].name if to in by_name() else to: found for to, found in aliases.items()}
@@ -114,19 +108,22 @@ class CatalogueView:
     async def read(cls, request: Request) -> CatalogueView:
         """What it needs of the database."""
         platform = platform_of(request)
+        pulled = {model.name for model in await asyncio.to_thread(platform.store.list)}
         async with platform.database.read() as session:
             found = await offering_bodies(request, session, platform.directory.all())
             rows = await session.execute(
                 select(LicenceAcceptance, User.name)
                 .outerjoin(User, User.id == LicenceAcceptance.user_id)
-                .order_by(LicenceAcceptance.id.desc())
+                .order_by(LicenceAcceptance.id.desc())  # so that of several the first remains
             )
             shows_who = may_operate(request)  # the operator's people are nobody's business
-            accepted = {row.model: (name or row.user_id if shows_who else None, row) for row, name in rows}
+            accepted = {
+                (row.model, row.licence): (name or row.user_id if shows_who else None, row) for row, name in rows
+            }
         offered: dict[str, list[bodies.Offering]] = {}
         for offering in found:
             offered.setdefault(offering.model, []).append(offering)
-        return cls(platform, offered, accepted)
+        return cls(platform, offered, accepted, pulled)
 
     def all(self) -> list[bodies.CatalogueModel]:
         """The bundled model, the operator's own, then the family."""
@@ -146,9 +143,7 @@ class CatalogueView:
         return (bundled_entry(), *family())
 
     def _of_family(self, model: FamilyModel) -> bodies.CatalogueModel:
-        acceptor, acceptance = self._accepted.get(model.name, (None, None))
-        if acceptance is not None and acceptance.licence != model.licence.name:
-            acceptance = None
+        acceptor, acceptance = self._accepted.get((model.name, model.licence.name), (None, None))
         return bodies.CatalogueModel(
             name=model.name,
             title=model.title,
@@ -162,7 +157,7 @@ class CatalogueView:
                 allows_production=model.licence.allows_production,
                 needs_acceptance=model.licence.needs_acceptance,
                 accepted_at=acceptance.accepted_at if acceptance else None,
-                accepted_by=acceptor if acceptance else None,
+                accepted_by=acceptor,
             ),
             parameters=model.parameters,
             active_parameters=model.active_parameters,
@@ -227,8 +222,6 @@ class CatalogueView:
 def _lifecycle_body(life: Lifecycle) -> bodies.Lifecycle:
     return bodies.Lifecycle(
         stage=life.at(now()),
-        legacy_at=life.legacy_at,
-        deprecated_at=life.deprecated_at,
-        retired_at=life.retired_at,
         replacement=life.replacement,
+        **life.dates(),
     )

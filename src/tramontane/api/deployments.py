@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -20,8 +21,10 @@ from tramontane.api.schemas.catalogue import (
 from tramontane.catalogue import licences
 from tramontane.catalogue.family import find
 from tramontane.errors import UnavailableError
-from tramontane.gateway import deployments
-from tramontane.gateway.deployments import Deployments
+
+if TYPE_CHECKING:  # as in platform.py
+    from tramontane.gateway import deployments
+    from tramontane.gateway.deployments import Deployments
 
 router = APIRouter(route_class=AuthenticatedRoute, tags=["operator"], responses=OWNED_RESPONSES)
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from tramontane.api.authentication import AuthenticatedRoute, require_administrator
+from tramontane.api.authentication import AuthenticatedRoute, require
 from tramontane.api.platform import platform_of
 
 open_router = APIRouter(tags=["health"])
@@ -56,5 +56,5 @@ async def ready(request: Request) -> JSONResponse:
 )
 async def metrics(request: Request) -> Response:
     """Counters and gauges, in the text format of Prometheus."""
-    require_administrator(request)
+    require(request, "operate")
     return Response(generate_latest(platform_of(request).metrics.registry), media_type=CONTENT_TYPE_LATEST)

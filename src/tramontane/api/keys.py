@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tramontane.accounts import keys, tables
-from tramontane.accounts.permissions import permissions_of
+from tramontane.accounts.permissions import allows
 from tramontane.accounts.principal import Principal
 from tramontane.accounts.secrets import Secret
 from tramontane.accounts.workspaces import find_workspace
@@ -115,7 +115,7 @@ async def revoke_key(request: Request, key_id: PathId) -> Response:
 
 def _whose(principal: Principal) -> str | None:
     """Whose keys the principal sees; None: everybody's."""
-    return None if "keys" in permissions_of(principal.role, principal.is_operator) else principal.user_id
+    return None if allows(principal, "keys") else principal.user_id
 
 
 def _check_models(principal: Principal, models: Collection[str] | None) -> None:

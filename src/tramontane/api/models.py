@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 
 from tramontane.api.auditing import note
-from tramontane.api.authentication import AuthenticatedRoute, require_administrator
+from tramontane.api.authentication import AuthenticatedRoute, require
 from tramontane.api.errors import RESPONSES
 from tramontane.api.platform import platform_of, principal_of
 from tramontane.api.schemas.models import Capabilities, Card, CardList, Deleted
@@ -46,7 +46,7 @@ async def get_model(request: Request, model_id: str) -> Card:
 async def delete_model(request: Request, model_id: str) -> Deleted:
     """Delete the files of a model that was pulled to this machine and is not served now."""
     platform = platform_of(request)
-    require_administrator(request)
+    require(request, "operate")
     pulled = _is_pulled(platform.store, model_id)
     is_in_use = any(card.name == model_id for card in platform.gateway.cards())
     if pulled:  # it may be served under another name, and by another server of this home

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from starlette.requests import Request
 
@@ -25,7 +25,6 @@ from tramontane.catalogue.directory import Directory, ProviderFacts
 from tramontane.catalogue.local import ensure_local_offerings
 from tramontane.catalogue.store import ModelStore
 from tramontane.conversations.answers import Answers
-from tramontane.gateway.deployments import Deployments
 from tramontane.gateway.dispatching import Dispatcher
 from tramontane.gateway.exchange import Exchange
 from tramontane.gateway.gateway import Gateway
@@ -36,6 +35,9 @@ from tramontane.gateway.providers.base import Provider
 from tramontane.gateway.providers.openai_compatible.provider import OpenAICompatible
 from tramontane.outbound.client import Outbound
 from tramontane.storage.database import Database
+
+if TYPE_CHECKING:  # it brings PyTorch, which takes seconds to import, and not every server has an engine
+    from tramontane.gateway.deployments import Deployments
 
 _WEBHOOKS_TO_PRIVATE = "TRAMONTANE_WEBHOOKS_TO_PRIVATE"
 

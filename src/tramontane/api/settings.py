@@ -15,9 +15,8 @@ from tramontane.api.owned import OWNED_RESPONSES, changes_of
 from tramontane.api.platform import platform_of
 from tramontane.api.schemas.accounts import InstallationSettings, InstallationSettingsChange
 from tramontane.catalogue.local import OPERATOR, local_provider
-from tramontane.catalogue.regions import known
+from tramontane.catalogue.providers import check_region
 from tramontane.catalogue.tables import ProviderRow
-from tramontane.errors import InvalidRequestError
 
 router = APIRouter(route_class=AuthenticatedRoute, tags=["operator"], responses=OWNED_RESPONSES)
 
@@ -38,9 +37,7 @@ async def change_settings(request: Request, body: InstallationSettingsChange) ->
     """Change what the body names."""
     require(request, "operate")
     platform, changes = platform_of(request), changes_of(body, nullable=("region",))
-    if changes.get("region") is not None and not known(changes["region"]):
-        message = f"{changes['region']!r} is no region: name a country's code in capitals (FR), or EU."
-        raise InvalidRequestError("region", message)
+    check_region(changes.get("region"))
     of_machine: dict[str, Any] = {name: changes[name] for name in _OF_MACHINE if name in changes}
     async with platform.database.write() as session:
         machine = await local_provider(session)

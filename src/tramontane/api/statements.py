@@ -16,7 +16,6 @@ from tramontane.api.schemas import billing as bodies
 from tramontane.api.schemas.billing import StatementLine, StatementList, StatementLot
 from tramontane.api.usage import CSV, as_file
 from tramontane.billing import statements
-from tramontane.billing.statement_pdf import statement_pdf
 from tramontane.billing.statements import Statement
 
 router = APIRouter(route_class=AuthenticatedRoute, tags=["billing"], responses=OWNED_RESPONSES)
@@ -69,9 +68,15 @@ async def export_statement_csv(request: Request, month: Month) -> Response:
 async def export_statement_pdf(request: Request, month: Month) -> Response:
     """As PDF."""
     found = await _read(request, month)
-    file = await asyncio.to_thread(statement_pdf, found)
+    file = await asyncio.to_thread(_as_pdf, found)
     headers = as_file(f"statement-{found.number}.pdf")
     return Response(file, media_type="application/pdf", headers=headers)
+
+
+def _as_pdf(found: Statement) -> bytes:
+    from tramontane.billing.statement_pdf import statement_pdf  # its library is slow to import, and seldom needed
+
+    return statement_pdf(found)
 
 
 async def _read(request: Request, month: str) -> Statement:

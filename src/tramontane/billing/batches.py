@@ -18,7 +18,7 @@ class Asking(Generic[M]):
 
     ask: Ask
     answer: asyncio.Future[M]
-    patient_until: float
+    asked_at: float  # of the event loop's clock
 
     def refuse(self, error: Exception) -> None:
         """Unless nobody waits any more."""

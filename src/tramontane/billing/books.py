@@ -34,6 +34,11 @@ _DRAWN: tuple[LotKind, ...] = ("commitment", "free", "credit", "pay_as_you_go") 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
+def drawing_place(kind: LotKind, ends_at: datetime | None, lot_id: str) -> tuple[int, datetime, str]:
+    """By what lots are sorted to be drawn on: by kind, then what ends soonest."""
+    return _DRAWN.index(kind), ends_at or _NEVER, lot_id
+
+
 @dataclass(slots=True)
 class LotLine:
     """What the ledger knows of a lot."""
@@ -54,8 +59,8 @@ class LotLine:
 
     @property
     def place(self) -> tuple[int, datetime, str]:
-        """In the order in which lots are drawn on: by kind, then what ends soonest."""
-        return _DRAWN.index(self.kind), self.ends_at or _NEVER, self.id
+        """In the order in which lots are drawn on."""
+        return drawing_place(self.kind, self.ends_at, self.id)
 
     def pays(self, model: str, moment: datetime) -> bool:
         """Whether it may be drawn on for the model now."""

@@ -9,8 +9,8 @@ from sqlalchemy import ColumnElement, and_, case, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tramontane.accounts.secrets import Secret, new_token
-from tramontane.accounts.tables import Workspace
 from tramontane.accounts.vault import Vault
+from tramontane.accounts.workspaces import find_workspace
 from tramontane.billing.months import month_of
 from tramontane.billing.tables import Budget, MonthCount, WebhookCall
 from tramontane.errors import ConflictError, InvalidRequestError, MissingError
@@ -81,9 +81,7 @@ async def create_budget(
 ) -> tuple[Watched, Secret | None]:
     """A budget, and the secret that its calls are signed with. Raises MissingError for the workspace."""
     if workspace_id is not None:
-        owned = Workspace.organisation_id == organisation_id
-        if await session.scalar(select(Workspace.id).where(Workspace.id == workspace_id, owned)) is None:
-            raise MissingError("There is no such workspace.")
+        await find_workspace(session, organisation_id, workspace_id)
     count = await session.scalar(select(func.count(Budget.id)).where(Budget.organisation_id == organisation_id))
     if (count or 0) >= _MOST:
         raise ConflictError(f"There are {_MOST} budgets already: delete one first.")

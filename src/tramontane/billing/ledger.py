@@ -20,7 +20,7 @@ from tramontane.billing.months import month_of
 from tramontane.billing.pricing import affordable_output, cost, worst_case
 from tramontane.billing.rates import Cap
 from tramontane.billing.refusals import no_money, spend_cap_reached, token_cap_reached, waited_in_vain
-from tramontane.billing.requests import Ask, Counts, Ending, Granted, Kept
+from tramontane.billing.requests import NO_LIMIT, Ask, Counts, Ending, Granted, Kept
 from tramontane.billing.tables import REVENUE, Hold, HoldPart, Posting, Transfer, UsageRow
 from tramontane.billing.transfers import entry
 from tramontane.errors import TramontaneError
@@ -167,7 +167,7 @@ class _Ledger:
         """Raises where waiting for others would not help."""
         least = _Least(ask)
         free = sum(lot.free for lot in lots if lot.id not in claimed)
-        room = _Room(free, ask.prompt_tokens + ask.max_output)
+        room = _Room(free)
         if least.money > free:
             balance = sum(lot.balance for lot in lots)
             if least.money > balance:
@@ -196,7 +196,7 @@ class _Ledger:
                     HoldPart, {"hold_id": ask.request_id, "position": position, "lot_id": lot.id, "amount": part}
                 )
                 rest, position = rest - part, position + 1
-        return Granted(output, amount)
+        return Granted(output, amount, room.money - amount, room.tokens - tokens)
 
     def _keys_of(self, ask: Ask) -> list[CountKey]:
         of = ask.principal
@@ -217,7 +217,7 @@ class _Room:
     """What a request may take now; and what there is too little of until others' holds end."""
 
     money: int
-    tokens: int
+    tokens: int = NO_LIMIT
     lacking: set[str | CountKey] = field(default_factory=set)
 
     def narrow(self, key: CountKey, cap: Cap, count: CountLine, least: _Least, is_claimed: bool) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tramontane.accounts.organisations import lock_organisation
 from tramontane.accounts.tables import Organisation
+from tramontane.billing.books import drawing_place
 from tramontane.billing.month_lots import month_lot_id
 from tramontane.billing.months import month_of
-from tramontane.billing.tables import Lot, LotHour, LotKind, MonthCount, PayAsYouGo, Posting, Transfer
+from tramontane.billing.tables import Lot, LotHour, MonthCount, PayAsYouGo, Posting, Transfer
 from tramontane.errors import MissingError
 from tramontane.storage.base import now
 from tramontane.storage.cursors import comes_after, cursor_of
@@ -23,8 +24,6 @@ _PACE_DAYS = 7
 _MOST_DAYS = 36_500  # of a forecast
 _DAY = timedelta(days=1)
 _HOUR = timedelta(hours=1)
-_FAR = datetime.max.replace(tzinfo=UTC)
-_IN_ORDER: tuple[LotKind, ...] = ("commitment", "free", "credit", "pay_as_you_go")  # as the ledger draws on them
 
 
 @dataclass(frozen=True)
@@ -103,8 +102,8 @@ async def lock_monthly_cap(session: AsyncSession, organisation_id: str) -> int |
     return await session.scalar(select(PayAsYouGo.monthly_cap).where(PayAsYouGo.organisation_id == organisation_id))
 
 
-def _place(lot: Lot) -> tuple[bool, int, datetime, str]:
-    return lot.state != "active", _IN_ORDER.index(lot.kind), lot.ends_at or _FAR, lot.id
+def _place(lot: Lot) -> tuple[bool, tuple[int, datetime, str]]:
+    return lot.state != "active", drawing_place(lot.kind, lot.ends_at, lot.id)
 
 
 def _is_open(lot: Lot, at: datetime) -> bool:

@@ -18,6 +18,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 
 from tramontane.billing.batches import Asking, Batch, PendingEnding
 from tramontane.billing.clock import Clock
+from tramontane.billing.foresight import Foresight
 from tramontane.billing.instances import Instance
 from tramontane.billing.ledger import Done, carry_out
 from tramontane.billing.requests import Ask, Counts, Ending, Granted, Kept
@@ -34,6 +35,7 @@ _COMPANY = 0.025  # seconds that a settlement waits for others, or for a hold, s
 _KEPT_WITHIN = 0.5  # seconds; counts are kept each second at least, and a commit takes its time
 _POLL = 0.25  # seconds; other processes do not tell when they release what somebody waits for here
 _PATIENCE = 30.0  # seconds that a request waits for others' holds
+_PROMPT = 0.1  # seconds that a hold takes at most where the next one may be counted on
 _UPKEEP = 5.0  # seconds
 _PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)  # seconds between tries of a database that fails; then the last one again
 _TRIES_AT_ONCE = 2  # of a transaction that a lost connection or a deadlock undid
@@ -102,6 +104,7 @@ class Meter:
         self._endings: deque[PendingEnding] = deque()
         self._open: dict[str, Metered] = {}
         self._changed: dict[str, Metered] = {}  # whose counts are not in the database yet
+        self._foresight = Foresight()
         self._wake = asyncio.Event()
         self._due: set[_Chore] = set()
         self._timers: dict[_Chore, asyncio.TimerHandle] = {}
@@ -140,6 +143,10 @@ class Meter:
         """Whether the ledger could be written when that was last tried, at most some seconds ago."""
         return not (self._is_closing or self._is_out)
 
+    def counts_on(self, ask: Ask) -> bool:
+        """Whether `hold` will grant it whole, and soon, in all likelihood; to be asked once, by who then holds."""
+        return self.is_ready and not self._waiting and self._foresight.counts_on(ask)
+
     async def hold(self, ask: Ask) -> Metered:
         """Holds what the request may cost at most, or as much of it as there is; committed when it returns.
 
@@ -148,7 +155,7 @@ class Meter:
         if self._is_closing:
             raise _unavailable()
         loop = asyncio.get_running_loop()
-        asking = Asking[Metered](ask, loop.create_future(), loop.time() + _PATIENCE)
+        asking = Asking[Metered](ask, loop.create_future(), loop.time())
         self._asks.append(asking)
         self._wake.set()
         try:
@@ -226,8 +233,8 @@ class Meter:
         self._due.discard("poll")
         present = asyncio.get_running_loop().time()
         waiting, self._waiting = [asking for asking in self._waiting if not asking.answer.done()], []
-        last_tries = [asking for asking in waiting if asking.patient_until <= present]
-        patient = [asking for asking in waiting if asking.patient_until > present]
+        last_tries = [asking for asking in waiting if present - asking.asked_at >= _PATIENCE]
+        patient = [asking for asking in waiting if present - asking.asked_at < _PATIENCE]
         new = [self._asks.popleft() for _ in range(min(_AT_ONCE, len(self._asks)))]
         asks = [*patient, *(asking for asking in new if not asking.answer.done())]
         return Batch(endings, last_tries, asks, self._take_changed())
@@ -251,7 +258,10 @@ class Meter:
         assert batch.done is not None
         for item in batch.endings:
             self._tell_end(item, batch.done)
+        present = asyncio.get_running_loop().time()
         for asking, verdict in batch.verdicts():
+            is_prompt = present - asking.asked_at < _PROMPT
+            self._foresight.note(asking.ask, verdict if isinstance(verdict, Granted) and is_prompt else None)
             if isinstance(verdict, Granted):
                 self._grant(asking, verdict)
             elif verdict is not None:

@@ -26,7 +26,8 @@ logger = logging.getLogger(__name__)
 _REFRESH_SECONDS = 5.0
 _SECOND = 10**9  # nanoseconds
 _MINUTE = 60 * _SECOND
-_OWNERS: Mapping[Scope, str] = {"key": "this key", "workspace": "this workspace", "organisation": "this organisation"}
+OWNERS: Mapping[Scope, str] = {"key": "this key", "workspace": "this workspace", "organisation": "this organisation"}
+"""What sentences call a scope."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +222,7 @@ def _check(scopes: Sequence[_Limited], tokens: int, requests: int, at: int) -> N
     """Raises for the limit that is to be waited for the longest."""
     waits: list[tuple[int, str]] = []
     for scope in scopes:
-        owner = _OWNERS[scope.known.scope]
+        owner = OWNERS[scope.known.scope]
         if requests and scope.requests is not None and (wait := scope.requests.wait(requests, at)):
             a_second = f"{scope.requests.limit:,} request{'s' * (scope.requests.limit > 1)} a second"
             waits.append((wait, f"The limit of {owner}, {a_second}, is reached"))

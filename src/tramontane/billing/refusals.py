@@ -7,12 +7,10 @@ from collections.abc import Collection
 from tramontane.billing.books import CountKey
 from tramontane.billing.months import beginning, following
 from tramontane.billing.pricing import in_euros
-from tramontane.billing.rates import Cap
-from tramontane.billing.tables import Scope
+from tramontane.billing.rates import OWNERS, Cap
 from tramontane.errors import PaymentRequiredError, RateLimitedError, TramontaneError
 from tramontane.storage.base import now
 
-_OWNERS: dict[Scope, str] = {"key": "this key", "workspace": "this workspace", "organisation": "this organisation"}
 _BUSY_RETRY = 5.0  # seconds
 
 
@@ -28,7 +26,7 @@ def no_money(needed: int, left: int) -> PaymentRequiredError:
 def spend_cap_reached(cap: Cap) -> PaymentRequiredError:
     """Until the next month."""
     return PaymentRequiredError(
-        f"The monthly spend of {_OWNERS[cap.scope]}, {in_euros(cap.spend_per_month or 0)} at most, leaves nothing for "
+        f"The monthly spend of {OWNERS[cap.scope]}, {in_euros(cap.spend_per_month or 0)} at most, leaves nothing for "
         "this request: raise the limit, or wait for the next month.",
         "cap_reached",
     )
@@ -38,7 +36,7 @@ def token_cap_reached(cap: Cap, month: str) -> RateLimitedError:
     """Until the next month."""
     wait = beginning(following(month)) - now()
     return RateLimitedError(
-        f"The limit of {_OWNERS[cap.scope]}, {cap.tokens_per_month:,} tokens a month, leaves too few for this request: "
+        f"The limit of {OWNERS[cap.scope]}, {cap.tokens_per_month:,} tokens a month, leaves too few for this request: "
         "raise the limit, or wait for the next month.",
         max(1.0, wait.total_seconds()),
     )

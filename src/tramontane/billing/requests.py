@@ -11,6 +11,9 @@ from tramontane.billing.rates import Cap
 from tramontane.billing.tables import Outcome
 from tramontane.catalogue.prices import Price
 
+NO_LIMIT = 2**62
+"""Tokens, where no cap says how many."""
+
 
 class Counts(NamedTuple):
     """Tokens of a request so far. The cached ones are part of the prompt's."""
@@ -62,7 +65,9 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """A hold that was placed: how much output its amount pays for."""
+    """A hold that was placed: how much output its amount pays for, and what is left for others."""
 
     max_output: int
     amount: int
+    money_left: int  # of the lots that may pay, and below the caps
+    tokens_left: int  # below the caps, or about `NO_LIMIT`

@@ -34,7 +34,6 @@ _LOTS: tuple[_Column, ...] = (
     ("Lot", 35, Align.L), ("Kind", 20, Align.L), ("Opening", 25, Align.R), ("Added", 25, Align.R),
     ("Charged", 25, Align.R), ("Expired", 25, Align.R), ("Closing", 25, Align.R),
 )  # fmt: skip
-_KINDS = {"commitment": "commitment", "credit": "credit", "free": "free", "pay_as_you_go": "pay as you go"}
 
 
 def statement_pdf(statement: Statement) -> bytes:
@@ -154,7 +153,11 @@ def _line_rows(statement: Statement) -> list[tuple[str, ...]]:
 
 def _lot_rows(statement: Statement) -> list[tuple[str, ...]]:
     return [
-        (lot.name, _KINDS[lot.kind], *map(euros, (lot.opening, lot.added, lot.charged, lot.expired, lot.closing)))
+        (
+            lot.name,
+            lot.kind.replace("_", " "),
+            *map(euros, (lot.opening, lot.added, lot.charged, lot.expired, lot.closing)),
+        )
         for lot in statement.lots
     ]
 

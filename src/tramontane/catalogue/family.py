@@ -72,7 +72,7 @@ class FamilyModel:
         announced = self.announced
         if self.repository is None:
             return announced
-        said = [date for date in (announced.legacy_at, announced.deprecated_at, announced.retired_at) if date]
+        said = [date for date in announced.dates().values() if date]
         stage: Stage = "preview" if announced.stage == "preview" else "available"
         return Lifecycle(stage, legacy_at=min(said, default=None), replacement=announced.replacement)
 
@@ -96,12 +96,6 @@ def find(name: str) -> FamilyModel | None:
     if name in by_name():
         return by_name()[name]
     return next((model for model in family() if model.repository and model.repository.lower() == name.lower()), None)
-
-
-def licence_to_accept(name: str) -> Licence | None:
-    """The licence that somebody has to accept before a model of this name or repository is pulled; None: none."""
-    model = find(name)
-    return model.licence if model is not None and model.licence.needs_acceptance else None
 
 
 def _model(entry: dict[str, Any], maker: str, licences: dict[str, Licence]) -> FamilyModel:

@@ -31,15 +31,7 @@ class Lifecycle:
 
     def date_of(self, stage: Stage) -> datetime | None:
         """When a stage begins; None where nobody said, and for those that need no date."""
-        match stage:
-            case "legacy":
-                return self.legacy_at
-            case "deprecated":
-                return self.deprecated_at
-            case "retired":
-                return self.retired_at
-            case _:
-                return None
+        return self.dates().get(f"{stage}_at")
 
     def dates(self) -> dict[str, datetime | None]:
         """When its stages begin, by the names of the fields."""

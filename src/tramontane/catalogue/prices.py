@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -112,10 +112,15 @@ async def delete_price(session: AsyncSession, price_id: str) -> PriceRow:
 
 async def is_priced(session: AsyncSession, offering_id: str) -> bool:
     """Whether a price is in force now."""
+    return offering_id in await present_prices(session, [offering_id])
+
+
+async def present_prices(session: AsyncSession, offering_ids: Iterable[str]) -> dict[str, PriceRow]:
+    """The price that each offering has now, by the offering's id."""
     moment = now()
     ends = or_(PriceRow.valid_until.is_(None), PriceRow.valid_until > moment)
-    query = select(PriceRow.id).where(PriceRow.offering_id == offering_id, PriceRow.valid_from <= moment, ends)
-    return await session.scalar(query) is not None
+    query = select(PriceRow).where(PriceRow.offering_id.in_(offering_ids), PriceRow.valid_from <= moment, ends)
+    return {row.offering_id: row for row in await session.scalars(query)}
 
 
 async def make_free_where_unpriced(session: AsyncSession, offering_id: str) -> bool:

@@ -114,7 +114,7 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._complete: asyncio.Future[None] | None = None
-        self._on_body: OnBody = _drop
+        self._on_body: OnBody = drop
         self._refusal = b""
 
     async def exchange(self, request: bytes, on_body: OnBody) -> None:
@@ -157,5 +157,5 @@ class _Connection(asyncio.Protocol):
             self._complete.set_result(None)
 
 
-def _drop(part: bytes) -> None:
-    pass
+def drop(part: bytes) -> None:
+    """For whoever wants nothing of a body."""

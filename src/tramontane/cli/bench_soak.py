@@ -26,7 +26,7 @@ from itertools import pairwise
 import uvloop
 
 from tramontane.cli.bench_books import Books, Kind, check
-from tramontane.cli.bench_client import Client
+from tramontane.cli.bench_client import Client, drop
 from tramontane.cli.bench_load import Counts, EventCounter
 from tramontane.cli.bench_mock import LONG, SLOW, STREAMS
 from tramontane.cli.bench_process import ServerProcess
@@ -254,7 +254,7 @@ class Clients:
     async def _ask(self, kind: str) -> None:
         if kind == WHOLE:
             began = time.perf_counter()
-            await self._client.send(self._whole, _drop)
+            await self._client.send(self._whole, drop)
             self.tally.seconds.append(time.perf_counter() - began)
         elif kind == STREAMED:
             await self._read_stream()
@@ -280,7 +280,3 @@ def _has_events(number: int) -> Callable[[bytes], bool]:
         return counts.events >= number
 
     return is_enough
-
-
-def _drop(part: bytes) -> None:
-    pass

@@ -159,10 +159,6 @@ class Deployments:
         self._entry(deployment_id)
         return next(deployment for deployment in self.all() if deployment.id == deployment_id)
 
-    def is_loaded(self, name: str) -> bool:
-        """Whether a model of this name is in memory and serves."""
-        return any(card.name == name and card.state == "ready" for card in self._provider.cards())
-
     def on_the_way(self) -> frozenset[str]:
         """The deployed models that serve nobody yet, or no longer: what a server is ready without."""
         return frozenset(entry.shown.name for entry in self._entries.values() if entry.shown.state != "running")

@@ -2,20 +2,18 @@
 
     plan    which offerings, in which order               routing.py
     admit   requests a second, tokens a minute            billing.rates
-    hold    the money for what it may take at most        billing.meter
     try     one offering after another, until one begins  providers/
+    hold    the money for what it may take at most        beginning.py, billing.meter
     settle  what was delivered                            metering.py
 
-The order matters: an engine never sees what nobody pays for, and after the first byte nothing is tried again.
+The order matters: no byte is delivered that nobody pays for, and after the first byte nothing is tried again.
 """
 
 from __future__ import annotations
 
-import asyncio
 import difflib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -37,6 +35,7 @@ from tramontane.errors import (
 )
 from tramontane.gateway.announcing import PAID_TOKENS_HEADER, ROUTE_HEADER, lifecycle_headers, route_header
 from tramontane.gateway.answers import Embeddings, EventStream
+from tramontane.gateway.beginning import begin, released_on_failure
 from tramontane.gateway.cards import LOCAL, ModelCard
 from tramontane.gateway.errors import OfferingFailedError
 from tramontane.gateway.exchange import Exchange
@@ -53,7 +52,6 @@ T = TypeVar("T")
 
 # Of a minute's tokens a request that names no limit reserves an answer of this length; what it took is put right later.
 _USUAL_ANSWER = 1024
-_RELEASE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,16 +112,15 @@ class Dispatcher:
 
         Raises UnknownModelError or NotAllowedError.
         """
-        self._resolve(principal, model)
-        resolved, made = self._plan(model, policy or policy_of(principal))
+        resolved = self._resolve(principal, model)
+        made = self._plan(resolved, policy or policy_of(principal))
         return Explanation(resolved, made, refusal(resolved, made))
 
-    def _plan(self, model: str, policy: Policy) -> tuple[Resolved, Plan]:
-        resolved = self._directory.resolve(model)
+    def _plan(self, resolved: Resolved, policy: Policy) -> Plan:
         offerings = self._directory.offerings(resolved.model)
         hindrances = {o.id: found for o in offerings if (found := self._hindrance(o)) is not None}
         latencies = {o.id: known for o in offerings if (known := self.health.latency(o.id)) is not None}
-        return resolved, plan(resolved, offerings, policy, now(), hindrances, latencies)
+        return plan(resolved, offerings, policy, now(), hindrances, latencies)
 
     def _card(self, offering: Offering) -> ModelCard | None:
         """None where this machine would serve it, and does not at present."""
@@ -171,15 +168,20 @@ class Dispatcher:
             most = room if sampling.max_tokens is None else min(sampling.max_tokens, room)
             usual = min(most, _USUAL_ANSWER) if sampling.max_tokens is None else most
             passage.admit(prepared.num_prompt_tokens + sampling.n * usual)
-            metered = await passage.hold(candidate, prepared.num_prompt_tokens, sampling.n * most)
-            started = time.perf_counter()
-            async with _released_on_failure(metered):
-                stream = await prepared.generate(passage.paid_tokens(metered, sampling.n, most))
-            assert passage.admission is not None
-            watcher = _Watcher(self, candidate.offering, started)
+            ask = passage.ask(candidate, prepared.num_prompt_tokens, sampling.n * most)
             is_local = candidate.offering.provider.kind == "local"
+            begun = await begin(
+                self._meter,
+                ask,
+                prepared,
+                lambda metered: passage.paid_tokens(metered, sampling.n, most),
+                beside=is_local,  # what another server begins is on its bill
+            )
+            assert passage.admission is not None
+            watcher = _Watcher(self, candidate.offering, begun.started)
             if not is_local:  # it was waited for
                 watcher.begun()
+            stream, metered = begun.stream, begun.metered
             return MeteredStream(stream, sampling.n, metered, passage.admission, watcher, counts_itself=is_local)
 
         return await self._first_that_begins(passage, attempt)
@@ -191,9 +193,9 @@ class Dispatcher:
         async def attempt(candidate: Candidate) -> Embeddings:
             prepared = await self._prepare_embedding(candidate.offering, job)
             passage.admit(prepared.num_prompt_tokens)
-            metered = await passage.hold(candidate, prepared.num_prompt_tokens, 0)
+            metered = await self._meter.hold(passage.ask(candidate, prepared.num_prompt_tokens, 0))
             started = time.perf_counter()
-            async with _released_on_failure(metered):
+            async with released_on_failure(metered):
                 embeddings = await prepared.embed()
             self.health.note_first(candidate.offering.id, time.perf_counter() - started)
             self.health.note_success(candidate.offering.id)
@@ -247,7 +249,7 @@ class Dispatcher:
         resolved = self._resolve(principal, model)
         exchange.model = resolved.model  # and not before: what clients invent is no label of a metric
         exchange.headers |= lifecycle_headers(resolved)
-        resolved, made = self._plan(model, policy_of(principal))
+        made = self._plan(resolved, policy_of(principal))
         refused = refusal(resolved, made)
         if isinstance(refused, UnavailableError):
             waiting = [self._running(left.offering) for left in made.left_out if left.why == "down"]
@@ -356,21 +358,19 @@ class _Passage:
             self.exchange.is_admitted = True
             self.exchange.headers |= self.admission.headers
 
-    async def hold(self, candidate: Candidate, prompt_tokens: int, max_output: int) -> Metered:
-        """The money for what it may take; raises PaymentRequiredError, RateLimitedError or UnavailableError."""
+    def ask(self, candidate: Candidate, prompt_tokens: int, max_output: int) -> Ask:
+        """For the money that it may take."""
         assert self.admission is not None
-        return await self.meter.hold(
-            Ask(
-                request_id=self.request_id,
-                principal=self.principal,
-                route=self.exchange.route,
-                model=self.model,
-                offering_id=candidate.offering.id,
-                price=candidate.price,
-                prompt_tokens=prompt_tokens,
-                max_output=max_output,
-                caps=self.admission.caps,
-            )
+        return Ask(
+            request_id=self.request_id,
+            principal=self.principal,
+            route=self.exchange.route,
+            model=self.model,
+            offering_id=candidate.offering.id,
+            price=candidate.price,
+            prompt_tokens=prompt_tokens,
+            max_output=max_output,
+            caps=self.admission.caps,
         )
 
     def paid_tokens(self, metered: Metered, num_choices: int, most: int) -> int | None:
@@ -383,20 +383,6 @@ class _Passage:
         self.exchange.notes.append(f"The money that is left pays for {each} tokens of output: the answer may be cut.")
         self.exchange.headers[PAID_TOKENS_HEADER] = str(each)
         return each
-
-
-@asynccontextmanager
-async def _released_on_failure(metered: Metered) -> AsyncIterator[None]:
-    """Gives the money back where nothing has begun."""
-    try:
-        yield
-    except Exception:
-        # The next offering asks for the same money, under the same id. For a database that is gone nobody waits.
-        await asyncio.wait([metered.release()], timeout=_RELEASE_SECONDS)
-        raise
-    except BaseException:
-        metered.release()
-        raise
 
 
 def policy_of(principal: Principal) -> Policy:

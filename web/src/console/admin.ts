@@ -26,7 +26,6 @@ export type Workspace = Schemas["Workspace"];
 const named = (name: string) => ({ params: { path: { name } } });
 
 export const catalogue = async () => (await ok(client.GET("/v1/catalogue"))).data;
-export const catalogueModel = (name: string) => ok(client.GET("/v1/catalogue/{name}", named(name)));
 export const setLifecycle = (name: string, body: Schemas["LifecycleChange"]) =>
   ok(client.PUT("/v1/catalogue/{name}/lifecycle", { ...named(name), body }));
 export const acceptLicence = (name: string) => ok(client.POST("/v1/catalogue/{name}/licence", named(name)));

@@ -1,7 +1,7 @@
 // Days and months as the server has them, "2026-11-26" and "2026-11": of UTC, whatever the reader's clock says.
 import { language } from "../i18n";
 
-const DAY_MILLISECONDS = 86_400_000;
+export const DAY_MILLISECONDS = 86_400_000;
 
 export const today = (now = Date.now()): string => new Date(now).toISOString().slice(0, 10);
 
@@ -23,6 +23,8 @@ function written(day: string, options: Intl.DateTimeFormatOptions): string {
 export const dayInFull = (day: string): string => written(day, { dateStyle: "full" });
 /** 26 Nov. */
 export const dayShort = (day: string): string => written(day, { day: "numeric", month: "short" });
+/** 26 November 2026. */
+export const dayLong = (day: string): string => written(day, { dateStyle: "long" });
 /** 26 Nov 2026. */
 export const dayMedium = (day: string): string => written(day, { dateStyle: "medium" });
 /** November 2026. */

@@ -26,14 +26,14 @@ export class Resource<T> {
 
 /**
  * For a component's script: reads at once, again when state that `read` uses before its first `await` changes, and,
- * with `every`, each so many milliseconds while the page can be seen.
+ * with `every`, each so many milliseconds while the page can be seen; a pace that depends on state is a function.
  */
-export function load<T>(read: () => Promise<T>, { every }: { every?: number } = {}): Resource<T> {
+export function load<T>(read: () => Promise<T>, { every }: { every?: number | (() => number) } = {}): Resource<T> {
   const resource = new Resource(read);
   $effect(() => {
     void resource.reload();
   });
-  if (every !== undefined) $effect(() => repeat(resource, every));
+  if (every !== undefined) $effect(() => repeat(resource, typeof every === "function" ? every() : every));
   return resource;
 }
 
@@ -43,8 +43,9 @@ function repeat(resource: Resource<unknown>, milliseconds: number): () => void {
   let isOver = false;
   const next = (): void => {
     window.clearTimeout(timer);
-    if (!isOver && document.visibilityState === "visible") timer = window.setTimeout(() => void resource.reload().then(next), milliseconds);
+    if (!isOver && document.visibilityState === "visible") timer = window.setTimeout(ask, milliseconds);
   };
+  const ask = (): void => void (resource.isLoading ? Promise.resolve() : resource.reload()).then(next);
   const onvisibility = (): void => {
     window.clearTimeout(timer);
     if (document.visibilityState === "visible") void resource.reload().then(next);

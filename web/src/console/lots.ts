@@ -1,9 +1,9 @@
 // What is to be seen of lots at a glance.
 import type { Lot } from "./billing";
+import { DAY_MILLISECONDS } from "./days";
 
-const DAY = 86_400_000;
 const LOW = 0.1; // of the amount
-const SOON = 14 * DAY;
+const SOON = 14 * DAY_MILLISECONDS;
 
 /** Whether an active lot is nearly used up, or ends soon with something left. Pay-as-you-go does so each month. */
 export function isRunningOut(lot: Lot, now = Date.now()): boolean {

@@ -55,8 +55,14 @@ export function formatMoney(language: Language, nano: number, digits = digitsOf(
   return main + tail + after;
 }
 
+/** As somebody would type it: for a field. */
+export const typedMoney = (language: Language, nano: number): string => formatMoney(language, nano).replaceAll(/[€\s]/g, "");
+
 /** In the reader's language. */
 export const money = (nano: number, digits?: number): string => formatMoney(language(), nano, digits);
+
+/** Of a price that there may not be. */
+export const moneyOrNone = (nano: number | undefined): string => (nano === undefined ? "–" : money(nano));
 
 /** For an axis: without cents where all its lines are whole euros. */
 export function axisMoney(lines: readonly number[]): (nano: number) => string {

@@ -23,6 +23,11 @@ export function toTheSecond(moment: string): string {
   return new Intl.DateTimeFormat(language(), { dateStyle: "medium", timeStyle: "medium" }).format(new Date(moment)).replaceAll(" ", "\u00a0");
 }
 
+/** 21:54. */
+export function timeOf(moment: string): string {
+  return new Intl.DateTimeFormat(language(), { timeStyle: "short" }).format(new Date(moment));
+}
+
 /** A day without a time: 3 March 2027. */
 export function day(moment: string): string {
   return new Intl.DateTimeFormat(language(), { dateStyle: "long" }).format(new Date(moment));

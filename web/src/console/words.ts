@@ -1,5 +1,5 @@
 // What the server has a word for, in the reader's language.
-import { m } from "../i18n";
+import { bytes, m } from "../i18n";
 import type { CatalogueModel, Lifecycle, MemoryFit, Offering } from "./admin";
 
 const STAGES: Record<Lifecycle["stage"], () => string> = {
@@ -42,6 +42,12 @@ const QUANTIZATIONS: Record<MemoryFit["quantization"], () => string> = {
 
 export const quantizationOf = (quantization: string): string =>
   QUANTIZATIONS[quantization as MemoryFit["quantization"]]?.() ?? quantization;
+
+/** Whether it fits in this machine's memory, and how much that is. */
+export function fitText(fit: MemoryFit): string {
+  const sizes = { needed: bytes(fit.needed), free: bytes(fit.available) };
+  return fit.fits ? m.fit_yes(sizes) : m.fit_no(sizes);
+}
 
 /** Whether requests would be sent there now, and if not, why: in the order in which it has to be put right. */
 export function offeringState(offering: Offering): { kind: "good" | "wait" | "bad" | "quiet"; text: string } {

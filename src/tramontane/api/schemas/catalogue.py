@@ -266,16 +266,6 @@ class RouteTrial(BaseModel):
     policy: RoutingPolicy | None = None
 
 
-class RouteExplanation(BaseModel):
-    """Where a request would go, and why not elsewhere."""
-
-    model: str
-    resolved: str
-    chosen: str | None
-    considered: list[RouteConsidered]
-    problem: str | None
-
-
 class RouteConsidered(BaseModel):
     """An offering, with its place in the order, or why it is left out."""
 
@@ -287,4 +277,11 @@ class RouteConsidered(BaseModel):
     reason: str
 
 
-RouteExplanation.model_rebuild()
+class RouteExplanation(BaseModel):
+    """Where a request would go, and why not elsewhere."""
+
+    model: str
+    resolved: str
+    chosen: str | None
+    considered: list[RouteConsidered]
+    problem: str | None

@@ -3,10 +3,10 @@ import type { Schemas } from "../../../api/client";
 import type { Language } from "../../../i18n";
 import { formatNumber } from "../../../i18n/formats";
 import type { Limit } from "../../billing";
-import { formatMoney, parseMoney } from "../../money";
+import { parseMoney, typedMoney } from "../../money";
 import { wholeOf } from "../../whole";
 
-export const FIELDS = ["requests_per_second", "tokens_per_minute", "tokens_per_month", "spend_per_month"] as const;
+const FIELDS = ["requests_per_second", "tokens_per_minute", "tokens_per_month", "spend_per_month"] as const;
 export type LimitField = (typeof FIELDS)[number];
 export type LimitDraft = Record<LimitField, string>;
 
@@ -14,7 +14,7 @@ export function draftOf(language: Language, limit: Limit): LimitDraft {
   const written = (field: LimitField): string => {
     const value = limit[field];
     if (value === null) return "";
-    return field === "spend_per_month" ? formatMoney(language, value).replaceAll(/[€\s]/g, "") : formatNumber(language, value);
+    return field === "spend_per_month" ? typedMoney(language, value) : formatNumber(language, value);
   };
   return Object.fromEntries(FIELDS.map((field) => [field, written(field)])) as LimitDraft;
 }

@@ -3,7 +3,7 @@ import { daysLater } from "../../days";
 import type { GroupedBy, UsageFilter } from "../../billing";
 import type { Measure } from "../../usage_parts";
 
-export const RANGES = ["7", "30", "90"] as const;
+const RANGES = ["7", "30", "90"] as const;
 export type Range = (typeof RANGES)[number] | "custom";
 
 export interface Choice {

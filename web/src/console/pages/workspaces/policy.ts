@@ -14,6 +14,9 @@ export function reachOf(regions: Policy["regions"]): Reach {
   return "own";
 }
 
+/** An empty list would allow nothing. */
+export const isComplete = ({ regions, operators }: Policy): boolean => regions?.length !== 0 && operators?.length !== 0;
+
 const ORDERS: Record<Policy["order"], () => string> = {
   price: m.policy_order_price,
   latency: m.policy_order_latency,
