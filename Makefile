@@ -60,13 +60,15 @@ check: $(STAMP) $(MODULES)  ## lint, format, types and the arrows between rooms,
 	$(BIN)/lint-imports --no-logo
 	$(NPM) run --silent check
 
-# One thread a process: on two cores, two processes of two threads wait for each other more than they compute.
+# Two processes of one thread: of two threads each, they wait for each other more than they compute.
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 test: check $(WEB_APP)  ## check, then the tests
 	$(NPM) run --silent test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
+	$(TESTS) $(PYTEST)
 
 test-heavy: $(STAMP)  ## the tests that are too long for every change
-	$(BIN)/python -m pytest -m heavy $(PYTEST)
+	$(TESTS) -m heavy $(PYTEST)
 
 format: $(STAMP)  ## let ruff format and fix what it can
 	$(BIN)/ruff check --fix .
