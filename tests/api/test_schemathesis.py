@@ -157,6 +157,9 @@ def own_things(server: LiveServer, path: str) -> dict[str, str]:
         ids["month"] = f"{now():%Y-%m}"
     if "{scope}" in path:
         ids["scope"] = "key"
+    if "{preset_id}" in path:
+        for preset in ask(server, "/v1/presets").json["data"]:  # there is room for so many, and many examples make many
+            ask(server, f"/v1/presets/{preset['id']}", method="DELETE")
     for name, (where, body) in MADE.items():
         if f"{{{name}}}" in path:
             made = ask(server, where, body)
