@@ -178,7 +178,7 @@ def test_reference_is_the_definition(case: Case) -> None:
 # ── the others, by the reference ───────────────────────────────────────────────────────────────────────────────────
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=100)
 @given(case=cases(for_native=False), dtype=st.sampled_from([torch.float32, torch.float64]))
 def test_sdpa_agrees_with_the_reference(case: Case, dtype: torch.dtype) -> None:
     step = Step(case)
@@ -188,7 +188,7 @@ def test_sdpa_agrees_with_the_reference(case: Case, dtype: torch.dtype) -> None:
 
 
 @needs_native
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=100)
 @given(case=cases(for_native=True))
 @example(case=Case(model_of(128, 1, 256), 16, ((0, 1), (70, 3))))  # as many heads a key as one tile has rows
 @example(case=Case(model_of(96, 1, 64, (20,)), 16, ((500, 40),)))

@@ -30,8 +30,8 @@ LONGEST = 60  # tokens of a prompt and its answer
 MAX_TOKENS = 12
 
 # Without the explain phase, which is slow here; the deadline is the test's own timeout.
-FAST = settings(max_examples=40, deadline=None, phases=set(Phase) - {Phase.explain})
-FULL = settings(FAST, max_examples=2000, suppress_health_check=[HealthCheck.too_slow])
+FAST = settings(max_examples=100, deadline=None, phases=set(Phase) - {Phase.explain})
+FULL = settings(FAST, max_examples=4000, suppress_health_check=[HealthCheck.too_slow])
 
 
 @dataclass(frozen=True)
