@@ -159,6 +159,12 @@ class Ledger(RuleBasedStateMachine):
             found = [(cap.spend_per_month, used[cap.scope, cap.scope_id].spend, least) for cap in ask.caps]
         assert any(most is not None and most - taken < needed for most, taken, needed in found)
 
+    def _forget_refused(self) -> None:
+        """Who has waited may be refused in the end, when what was held by others has been spent."""
+        for request in [one for one in self.requests if one.task.done() and one.task.exception() is not None]:
+            assert isinstance(request.task.exception(), PaymentRequiredError | RateLimitedError)
+            self.requests.remove(request)
+
     def _pick(self, number: int) -> Running | None:
         running = [one for one in self.requests if one.task.done()]
         return running[number % len(running)] if running else None
@@ -303,6 +309,7 @@ class Ledger(RuleBasedStateMachine):
             await asyncio.sleep(0)
             await self.db.transact(assert_books_are_sound)
             assert await self._usage() == self.charged
+            self._forget_refused()
             assert all(self.charged[id_] in amounts for id_, amounts in self.interrupted.items())
 
         if hasattr(self, "meters"):
