@@ -69,6 +69,13 @@ class Scene:
         await self.platform.directory.refresh()
         return offering.id
 
+    async def price_local(self) -> None:
+        """The one model of this machine costs something from now on."""
+        [offering] = self.platform.directory.all()
+        async with self.db.write() as session:
+            await set_price(session, offering.id, PRICE)
+        await self.platform.directory.refresh()
+
     def under(self, **policy: Any) -> Principal:
         """The principal in a workspace with a policy."""
         return replace(self.principal, policy=policy)

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select, update
 
-from tests.api.live import write_tekken_model
 from tests.billing.ready import sqlite_place
 from tests.gateway.other_makes import OtherMake, running
-from tests.gateway.scene import PRICE, Scene, scene
+from tests.gateway.scene import Scene, scene
 from tramontane.billing.tables import Hold, Lot
-from tramontane.catalogue.prices import PriceDraft, set_price
+from tramontane.catalogue.prices import PriceDraft
 from tramontane.errors import PaymentRequiredError, QueueFullError
 from tramontane.gateway.answers import Event, EventStream
 from tramontane.gateway.providers.base import Prepared
-from tramontane.gateway.providers.local.provider import LocalOptions, LocalProvider
-from tramontane.gateway.providers.local.sources import open_folder
+from tramontane.gateway.providers.local.provider import LocalProvider
 from tramontane.gateway.requests import Generation
 from tramontane.storage.database import Database
 
@@ -76,23 +74,11 @@ class _Stream:
         self._watched.ended.put_nowait(None)
 
 
-@pytest.fixture(scope="module")
-def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalProvider]:
-    folder = write_tekken_model(tmp_path_factory.mktemp("model"), 11)
-    made = LocalProvider([open_folder("m", folder)], LocalOptions(kv_memory_bytes=16 * 2**20))
-    made.load()
-    yield made
-    made.close()
-
-
 def play(home: Path, provider: LocalProvider, act: Act) -> None:
     async def main(db: Database) -> None:
         watched = Watched(provider)
         async with scene(db, local={"m": watched}) as stage, asyncio.timeout(30):  # type: ignore[dict-item]
-            [offering] = stage.platform.directory.all()
-            async with db.write() as session:
-                await set_price(session, offering.id, PRICE)
-            await stage.platform.directory.refresh()
+            await stage.price_local()
             await act(stage, watched)
 
     sqlite_place(home).run(main, upgrade=False)

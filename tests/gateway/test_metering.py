@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
-from tests.api.live import write_tekken_model
 from tests.billing.ready import sqlite_place
-from tests.gateway.scene import EURO, PRICE, Scene, scene
+from tests.gateway.scene import EURO, Scene, scene
 from tramontane.billing.lots import create_lot
 from tramontane.billing.tables import UsageRow
-from tramontane.catalogue.prices import set_price
 from tramontane.errors import InvalidRequestError, PaymentRequiredError
 from tramontane.gateway.exchange import Exchange
-from tramontane.gateway.providers.local.provider import LocalOptions, LocalProvider
-from tramontane.gateway.providers.local.sources import open_folder
+from tramontane.gateway.providers.local.provider import LocalProvider
 from tramontane.gateway.requests import Chat, Continuation, EmbeddingJob
 from tramontane.storage.base import new_id
 from tramontane.storage.database import Database
@@ -28,22 +25,10 @@ LONG = Chat([{"role": "user", "content": "Which wind blows beside the mistral? "
 INPUT, CACHED, OUTPUT = 2_000, 500, 6_000  # nano-euros for a token
 
 
-@pytest.fixture(scope="module")
-def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalProvider]:
-    folder = write_tekken_model(tmp_path_factory.mktemp("model"), 11)
-    made = LocalProvider([open_folder("m", folder)], LocalOptions(kv_memory_bytes=16 * 2**20))
-    made.load()
-    yield made
-    made.close()
-
-
 def play(home: Path, provider: LocalProvider, act: Act, money: int = EURO) -> None:
     async def main(db: Database) -> None:
         async with scene(db, money=money, local={"m": provider}) as stage, asyncio.timeout(30):
-            [offering] = stage.platform.directory.all()
-            async with db.write() as session:
-                await set_price(session, offering.id, PRICE)
-            await stage.platform.directory.refresh()
+            await stage.price_local()
             await act(stage)
 
     sqlite_place(home).run(main, upgrade=False)

@@ -22,7 +22,6 @@ from tramontane.model.transformer import Attend, Block, Transformer
 Forward = Callable[[Tensor, Tensor, Attend], Tensor]
 """Tokens [T], their positions, attention → hidden states [T, dim]."""
 
-
 Before = Callable[[Tensor, Tensor, float, Tensor, tuple[int, int], Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 After = Callable[[Tensor, Tensor, Tensor, Tensor, float, Tensor, Tensor], Tensor]
 
