@@ -140,8 +140,6 @@ def test_a_hostile_document_and_a_hostile_name_are_only_text(window: Window) -> 
     window.open()
     window.attach(text_file("<b>name<b>.txt", f"The code word is {script} and nothing else."))
     window.page.locator(".documents .name").click()
-    text = window.page.locator("aside .text", has_text="<script>")
-    text.wait_for()
-    assert script in text.inner_text()
+    window.page.locator("aside .block", has_text=script).wait_for()  # a block that was never drawn has no inner text
     assert window.page.locator("aside img, aside script").count() == 0
     assert "taken" not in window.page.title()

@@ -90,7 +90,6 @@ def model_card(record: TrainingRecord, languages: list[str], description: str) -
         license=model.licence,
         pipeline_tag="text-generation",
         tags=["mistral", "tramontane"],
-        base_model=model.base_model,
     )
     energy = "not known" if compute.energy_mwh is None else f"{compute.energy_mwh:.2g} MWh ({compute.energy_method})"
     lines = [
@@ -105,7 +104,7 @@ def model_card(record: TrainingRecord, languages: list[str], description: str) -
         "## Model",
         "",
         f"{model.architecture}: {model.parameters:,} parameters, {model.layers} layers of {model.dim}, a vocabulary of "
-        f"{model.vocabulary:,}, a context of {model.context_tokens:,} tokens.",
+        f"{model.vocabulary:,}, a context of {model.context_tokens:,} tokens.{_base(record)}",
         "",
         "## Training",
         "",
@@ -138,6 +137,17 @@ def model_card(record: TrainingRecord, languages: list[str], description: str) -
         "",
     ]
     return "\n".join(lines)
+
+
+def _base(record: TrainingRecord) -> str:
+    """What the model goes on from, and where to read what that was trained on."""
+    model = record.model
+    if model.base_model is None:
+        return ""
+    known = (
+        f"its own record is in this one's `base` ([{RECORD}]({RECORD}))" if record.base else "it came without a record"
+    )
+    return f" It goes on from {model.base_model} ({model.base_model_digest}); {known}."
 
 
 def _linked(source: SourceRecord) -> str:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from tramontane.model.config import ModelConfig
 from tramontane.tokenizer.tokenizer import Tokenizer
+from tramontane.training.base import Base
 from tramontane.training.corpus import Corpus, build_corpus, read_texts
 from tramontane.training.data_files import DataFile, check_lengths, open_files, spread_texts
 from tramontane.training.drawing import Drawer
 from tramontane.training.errors import SourceError, TrainingError
 from tramontane.training.held_out import DESCRIPTION, write_held_out
-from tramontane.training.recipe import OF_TEXT, Recipe
+from tramontane.training.recipe import OF_TEXT, Recipe, TokenizerRecipe
 from tramontane.training.record import SourceRecord, share_out
 from tramontane.training.sources.cleaning import Cleaner
 from tramontane.training.sources.source import find_source
@@ -36,6 +39,11 @@ class Preparation:
         return self.folder / "tokenizer" / "tekken.json"
 
     @cached_property
+    def base(self) -> Base | None:
+        """What the run goes on from, if it does not begin anew."""
+        return Base(Path(self.recipe.base)) if self.recipe.base else None
+
+    @cached_property
     def drawers(self) -> list[Drawer]:
         """Who draws each stage's samples."""
         recipe, corpus = self.recipe, self.folder / "corpus" if self.recipe.source else None
@@ -45,14 +53,26 @@ class Preparation:
         ]
 
     def tokenizer(self) -> Tokenizer:
-        """The run's tokenizer, trained if it is not there yet."""
+        """The run's tokenizer: the base's, or its own, trained if it is not there yet."""
         if not self.tokenizer_file.exists():
-            self.watcher.say("training the tokenizer")
-            train_tokenizer(self._tokenizer_texts(), self.recipe.tokenizer.entries, self.tokenizer_file)
+            if self.base is not None:
+                self.tokenizer_file.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(self.base.tokenizer_file, self.tokenizer_file)
+            elif self.recipe.tokenizer is not None:
+                self.watcher.say("training the tokenizer")
+                texts = self._tokenizer_texts(self.recipe.tokenizer)
+                train_tokenizer(texts, self.recipe.tokenizer.entries, self.tokenizer_file)
         return Tokenizer.from_file(self.tokenizer_file)
 
-    def _tokenizer_texts(self) -> Iterator[str]:
-        asked = self.recipe.tokenizer
+    def shape(self, tokenizer: Tokenizer) -> ModelConfig:
+        """The shape of the run's model."""
+        if self.base is not None:
+            self.base.check(max(stage.sequence_length for stage in self.recipe.stage))
+            return self.base.config
+        assert self.recipe.model is not None  # a recipe has the one or the other
+        return self.recipe.model.config(tokenizer.vocab_size)
+
+    def _tokenizer_texts(self, asked: TokenizerRecipe) -> Iterator[str]:
         for entry in self.recipe.data:
             yield from spread_texts(entry, asked.megabytes)
         cleaner, written = Cleaner(), {*OF_TEXT, *(entry.name for entry in self.recipe.data)}

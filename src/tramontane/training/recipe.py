@@ -141,9 +141,10 @@ class Recipe:
     """A whole run. `digest` is that of everything above it: a run is resumed with the same recipe only."""
 
     name: str
-    tokenizer: TokenizerRecipe
-    model: ModelRecipe
     stage: tuple[StageRecipe, ...]
+    base: str = ""  # a folder, beside the recipe, of a model to go on from: its shape and tokenizer are the run's
+    tokenizer: TokenizerRecipe | None = None  # without a base, both
+    model: ModelRecipe | None = None
     source: tuple[SourceRecipe, ...] = ()
     data: tuple[DataRecipe, ...] = ()
     model_name: str = ""  # of the model card; the recipe's if not given
@@ -158,6 +159,7 @@ class Recipe:
         content = dataclasses.asdict(self)
         for entry in content["data"]:
             entry["file"] = Path(entry["file"]).name  # what is in it, the run itself compares
+        content["base"] = Path(content["base"]).name
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -183,7 +185,7 @@ def parse_recipe(text: str, path: str = "recipe") -> Recipe:
     _check(recipe, path)
     beside = Path(path).parent.absolute()
     found = tuple(dataclasses.replace(entry, file=str(beside / entry.file)) for entry in recipe.data)
-    return dataclasses.replace(recipe, data=found)
+    return dataclasses.replace(recipe, data=found, base=recipe.base and str(beside / recipe.base))
 
 
 def bundled_recipes() -> list[str]:
@@ -203,22 +205,34 @@ def _check(recipe: Recipe, path: str) -> None:
     def refuse(name: str, reason: str) -> typing.NoReturn:
         raise RecipeError(f"{path}: {name} {reason}.")
 
-    if recipe.tokenizer.entries < 256:
-        refuse("tokenizer.entries", "must be at least 256, one for each byte")
     if not recipe.stage:
         refuse("stage", "is missing: a recipe needs at least one")
     if len({stage.name for stage in recipe.stage}) < len(recipe.stage):
         refuse("stage", "has two entries of one name")
-    try:
-        recipe.model.config(vocab_size=256)
-    except TramontaneError as error:
-        raise RecipeError(f"{path}: model: {error}") from error
+    _check_shape(recipe, path, refuse)
     for number, source in enumerate(recipe.source):
         if bool(source.package) == bool(source.folder):
             refuse(f"source[{number}]", "needs either a package or a folder")
     _check_data(recipe, refuse)
     for number, stage in enumerate(recipe.stage):
         _check_stage(f"stage[{number}]", stage, recipe, refuse)
+
+
+def _check_shape(recipe: Recipe, path: str, refuse: typing.Callable[[str, str], None]) -> None:
+    if recipe.base:
+        for name in ("tokenizer", "model"):
+            if getattr(recipe, name) is not None:
+                refuse(name, "is that of the base; leave it out")
+        return
+    if recipe.model is None or recipe.tokenizer is None:
+        missing = "model" if recipe.model is None else "tokenizer"
+        raise RecipeError(f"{path}: {missing} is missing; without it a recipe needs a base to go on from.")
+    if recipe.tokenizer.entries < 256:
+        refuse("tokenizer.entries", "must be at least 256, one for each byte")
+    try:
+        recipe.model.config(vocab_size=256)
+    except TramontaneError as error:
+        raise RecipeError(f"{path}: model: {error}") from error
 
 
 def _check_data(recipe: Recipe, refuse: typing.Callable[[str, str], None]) -> None:
@@ -244,7 +258,7 @@ def _check_stage(name: str, stage: StageRecipe, recipe: Recipe, refuse: typing.C
     for key in positive:
         if getattr(stage, key) <= 0:
             refuse(f"{name}.{key}", "must be above 0")
-    if stage.sequence_length > recipe.model.max_context:
+    if recipe.model is not None and stage.sequence_length > recipe.model.max_context:
         refuse(f"{name}.sequence_length", f"exceeds model.max_context, {recipe.model.max_context}")
     if stage.batch_tokens < stage.sequence_length:
         refuse(f"{name}.batch_tokens", "must hold one sequence at least")
@@ -266,6 +280,8 @@ def _check_stage(name: str, stage: StageRecipe, recipe: Recipe, refuse: typing.C
 
 def _read(kind: Any, data: Any, path: str, name: str) -> Any:
     """`data` as the type `kind`: dataclasses, tuples and dictionaries of them, and plain values."""
+    if isinstance(kind, types.UnionType):  # what is left out is None; what is there is of the other type
+        kind = typing.get_args(kind)[0]
     if dataclasses.is_dataclass(kind):
         return _read_dataclass(kind, data, path, name)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)

@@ -138,6 +138,7 @@ class TrainingRecord:
     software: dict[str, str] = field(default_factory=dict)
     evaluation: dict[str, Any] = field(default_factory=dict)
     attestations: Attestations = field(default_factory=Attestations)
+    base: dict[str, Any] = field(default_factory=dict)  # the record of the base model, as it came with it
     schema: str = SCHEMA
 
     @property

@@ -32,7 +32,7 @@ from tramontane.training.errors import RecipeError, TrainingError
 from tramontane.training.export import export_model, model_card, software_versions
 from tramontane.training.files import write_json, write_text
 from tramontane.training.hardware import EnergyMeter, describe_device
-from tramontane.training.initial import initial_model
+from tramontane.training.initial import initial_model, trainable
 from tramontane.training.log import read_log
 from tramontane.training.optimizer import Optimizer
 from tramontane.training.plot import Point, loss_plot
@@ -154,16 +154,19 @@ class Run:
         """bfloat16 on a GPU; on a CPU float32, which was measured to be faster for models of this size."""
         ranks = self.ranks
         dtype = torch.bfloat16 if ranks.device.type == "cuda" else torch.float32
-        config, seed = self.recipe.model.config(tokenizer.vocab_size), self.recipe.stage[0].seed
-        if ranks.count == 1:
-            return initial_model(config, seed, dtype, ranks.device)
-        model = initial_model(config, seed, torch.float32, ranks.device)
-        shard_model(model, ranks, dtype)
+        config, base = self.preparation.shape(tokenizer), self.preparation.base
+        own = dtype if ranks.count == 1 else torch.float32  # sharded parameters stay whole in precision
+        if base is None:
+            model = initial_model(config, self.recipe.stage[0].seed, own, ranks.device)
+        else:
+            model = trainable(config, base.checkpoint.read, own, ranks.device)
+        if ranks.count > 1:
+            shard_model(model, ranks, dtype)
         return model
 
     def _plain_model(self, weights: dict[str, torch.Tensor], tokenizer: Tokenizer) -> Transformer:
         """The master weights in a model of float32 on the CPU."""
-        config = self.recipe.model.config(tokenizer.vocab_size)
+        config = self.preparation.shape(tokenizer)
         model = initial_model(config, 0, torch.float32, torch.device("cpu"))
         for name, parameter in model.named_parameters():
             parameter.data.copy_(weights[name])
@@ -194,7 +197,7 @@ class Run:
 
     def record(self, model: Transformer, state: RunState) -> TrainingRecord:
         """What the run knows about itself."""
-        config, device = model.config, self.ranks.device
+        config, device, base = model.config, self.ranks.device, self.preparation.base
         parameters = sum(parameter.numel() for parameter in model.parameters())
         tokens = sum(stage.tokens for stage in state.stages)
         return TrainingRecord(
@@ -208,6 +211,8 @@ class Run:
                 layers=config.num_layers,
                 dim=config.dim,
                 licence=self.recipe.licence,
+                base_model=None if base is None else base.name,
+                base_model_digest=None if base is None else base.digest,
             ),
             recipe=self.recipe.name,
             recipe_digest=self._description["digest"],
@@ -226,4 +231,5 @@ class Run:
                 energy_method=EnergyMeter(device).method,
             ),
             software=software_versions(),
+            base={} if base is None else base.record,
         )

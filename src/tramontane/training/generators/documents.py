@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tramontane.tokenizer.documents import Document
 from tramontane.training.generators import layouts
 from tramontane.training.generators.families import Family
 from tramontane.training.generators.material import Material
+from tramontane.training.generators.template import Template
 from tramontane.training.generators.typography import draw_setting
+
+_JOINT = 0.4  # documents with a sentence that tells several things, where the family has one
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,9 @@ def _draw_prose(
     rng: random.Random, material: Material, family: Family, wish: Wish, identity: Callable[[], str]
 ) -> Drawn:
     who = identity()
-    told = _told(rng, list(family.attributes), wish, rng.randint(1, max(1, wish.sentences)))
+    joint = _joint(rng, family, wish)
+    together = set() if joint is None else joint.slots - {"e"}
+    told = _told(rng, list(family.attributes), wish, rng.randint(1, max(1, wish.sentences)), together)
     values = {name: material.values.draw(family.attributes[name].kind, rng) for name in told}
     title = opening = None
     if rng.random() < 0.6:
@@ -68,8 +73,12 @@ def _draw_prose(
     for name in told:
         attribute = family.attributes[name]
         label = material.fill(rng.choice(attribute.labels), rng)
-        sentence = material.fill(rng.choice(attribute.facts), rng, lambda slot, n=name: values[n])  # type: ignore[misc]
+        value = {"v": values[name], "e": who}
+        sentence = material.fill(rng.choice(attribute.facts), rng, lambda slot, own=value: own.get(slot) or fill(slot))  # type: ignore[misc]
         facts.append(layouts.Fact(name, label, sentence, values[name]))
+    if joint is not None:
+        sentence = material.fill(joint, rng, {**values, "e": who}.__getitem__)
+        facts = [replace(fact, sentence=sentence) if fact.name in joint.slots else fact for fact in facts]
     num_fillers = max(0, wish.sentences - len(told) - (opening is not None))
     parts = layouts.Parts(
         material,
@@ -124,12 +133,21 @@ def fillers(rng: random.Random, material: Material, family: Family, count: int) 
     return texts
 
 
-def _told(rng: random.Random, names: Collection[str], wish: Wish, count: int) -> list[str]:
-    """The attributes that a document tells, in random order."""
-    others = [name for name in names if name not in (wish.must, wish.without)]
+def _joint(rng: random.Random, family: Family, wish: Wish) -> Template | None:
+    """Often a sentence that tells several things at once, where the family has any that may be told."""
+    fitting = [one for one in family.joint_sentences if wish.without not in one.slots]
+    return rng.choice(fitting) if fitting and rng.random() < _JOINT else None
+
+
+def _told(
+    rng: random.Random, names: Collection[str], wish: Wish, count: int, together: Collection[str] = ()
+) -> list[str]:
+    """The attributes that a document tells, in random order: so many, or as many as must be."""
+    told = [name for name in names if name in together or name == wish.must]
+    others = [name for name in names if name not in told and name != wish.without]
     rng.shuffle(others)
-    if wish.must is None:
+    if not told:
         return others[:count]
-    told = [wish.must, *others[: count - 1]]
+    told += others[: max(0, count - len(told))]
     rng.shuffle(told)
     return told

@@ -6,9 +6,11 @@
     o This contract binds {e}  an opening, which names the identity
     @ fee money                an attribute and the kind of its values
     l Annual fee               a label, for lists
-    f The fee is {v}.          a sentence that tells the value
+    f The fee is {v}.          a sentence that tells the value; it may name the identity, {e}, and values that do not
+                               answer: "It was {money} and is now {v}."
     q What is the fee of {e}?  a question, near the words of the sentence
     p How much costs {e}?      a question in other words
+    s From {start} on {fee} is due.  a sentence that tells several attributes by their names
     r {e}: {fee}               a row, which tells some attributes by their names
     x Invoices are payable.    a sentence that tells nothing
 
@@ -47,6 +49,7 @@ class Family:
     titles: list[Template] = field(default_factory=list)
     openings: list[Template] = field(default_factory=list)
     attributes: dict[str, Attribute] = field(default_factory=dict)
+    joint_sentences: list[Template] = field(default_factory=list)
     rows: list[Template] = field(default_factory=list)
     fillers: list[Template] = field(default_factory=list)
 
@@ -108,7 +111,13 @@ def split_entries(text: str) -> list[str]:
 
 def _keep(family: Family, attribute: Attribute | None, key: str, text: str) -> bool:
     """Puts a line where it belongs; whether there is such a place."""
-    places = {"t": family.titles, "o": family.openings, "r": family.rows, "x": family.fillers}
+    places = {
+        "t": family.titles,
+        "o": family.openings,
+        "s": family.joint_sentences,
+        "r": family.rows,
+        "x": family.fillers,
+    }
     if attribute is not None:
         places |= {
             "l": attribute.labels,

@@ -52,8 +52,8 @@ def lay_out(rng: random.Random, parts: Parts) -> tuple[str, set[str]]:
 
 
 def _sentences(rng: random.Random, parts: Parts, facts: list[Fact]) -> list[str]:
-    """Facts and fillers, mixed."""
-    sentences = [fact.sentence for fact in facts]
+    """Facts and fillers, mixed; a sentence that tells several facts stands there once."""
+    sentences = list(dict.fromkeys(fact.sentence for fact in facts))
     for filler in parts.fillers:
         sentences.insert(rng.randint(0, len(sentences)), filler)
     return sentences

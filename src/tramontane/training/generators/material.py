@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 from tramontane.training.generators.families import Family, read_families, read_lists
 from tramontane.training.generators.names import Names
@@ -15,6 +16,8 @@ from tramontane.training.generators.values import Values
 
 LANGUAGES = ("fr", "de", "es", "it", "en")
 TRAINING_DATA = Path(__file__).parent / "data"
+
+_Read = TypeVar("_Read")
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,25 @@ class Material:
 
 
 def load_material(folder: Path, language: str, words: dict[str, list[str]] | None = None) -> Material:
-    """The material in `folder/language`; `words` are there for what its own lists do not have."""
+    """The material in `folder/language`; `words` are there for what its own lists do not have.
+
+    Raises ValueError where two files have a family or a list of the same name.
+    """
     place = folder / language
-    lists = {**(words or {}), **read_lists(place / "words.txt")}
+    lists = {**(words or {}), **_merged(read_lists, place / "words")}
     names = Names(language, read_lists(place / "names.txt"))
-    return Material(language, read_families(place / "families.txt"), lists, names, Values(language, names, lists))
+    return Material(language, _merged(read_families, place / "families"), lists, names, Values(language, names, lists))
+
+
+def _merged(read: Callable[[Path], dict[str, _Read]], folder: Path) -> dict[str, _Read]:
+    """What all files of a folder have, in the order of their names."""
+    merged: dict[str, _Read] = {}
+    for path in sorted(folder.glob("*.txt")):
+        found = read(path)
+        if twice := merged.keys() & found.keys():
+            raise ValueError(f"{path} has {sorted(twice)[0]!r} once more; give it another name")
+        merged |= found
+    return merged
 
 
 @cache
