@@ -141,6 +141,9 @@ def test_what_is_refused_costs_nothing(provider: LocalProvider, tmp_path: Path) 
             await stage.ask(Continuation("wind " * 3000))
         with pytest.raises(InvalidRequestError):
             await stage.ask(temperature=-1)
+        job = EmbeddingJob(new_id(), ["wind"], dimensions=1_000_000)
+        with pytest.raises(InvalidRequestError, match="elements: ask for at most so many"):
+            await stage.platform.gateway.embed(stage.principal, "m", job, Exchange(job.id, "/v1/embeddings"))
         assert not await stage.usage()
         assert await stage.money() == (EURO, 0)
 

@@ -17,7 +17,6 @@ from tramontane.api.generation import inputs_of, note_request, usage_body
 from tramontane.api.platform import exchange_of, platform_of, principal_of
 from tramontane.api.schemas.embeddings import EmbeddingRequest, EmbeddingResponse
 from tramontane.api.streams import json_response, unless_hung_up
-from tramontane.errors import InvalidRequestError
 from tramontane.gateway.answers import Usage
 from tramontane.gateway.requests import EmbeddingJob
 
@@ -32,10 +31,12 @@ async def embeddings(request: Request, body: EmbeddingRequest) -> Response:
     note_request(request, body, body.metadata)
     exchange, principal = exchange_of(request), principal_of(request)
     exchange.route = request.scope["route"].path
-    job = EmbeddingJob(exchange.id, inputs_of("input", body.input, _MOST_INPUTS), principal.cache_salt)
+    inputs, dimensions = inputs_of("input", body.input, _MOST_INPUTS), body.output_dimension or body.dimensions
+    job = EmbeddingJob(exchange.id, inputs, principal.cache_salt, dimensions)
     made = await unless_hung_up(request, platform_of(request).gateway.embed(principal, body.model, job, exchange))
     vectors = np.asarray(made.vectors, dtype=np.float32)  # [inputs, dim]
-    vectors = _shortened(vectors, body.output_dimension or body.dimensions)
+    job.check_width(vectors.shape[1])  # of a model elsewhere it is known only now
+    vectors = _shortened(vectors, dimensions)
     rows = quantize(vectors, body.output_dtype or "float")
     encode = _base64 if body.encoding_format == "base64" else _list
     reply = {
@@ -52,9 +53,6 @@ def _shortened(vectors: npt.NDArray[np.float32], dimensions: int | None) -> npt.
     """The first elements of each vector, at length 1: right for models that were trained for it (Matryoshka)."""
     if dimensions is None or dimensions == vectors.shape[1]:
         return vectors
-    if dimensions > vectors.shape[1]:
-        message = f"The model's vectors have {vectors.shape[1]} elements: ask for at most so many."
-        raise InvalidRequestError("output_dimension", message)
     kept = vectors[:, :dimensions]
     shortened: npt.NDArray[np.float32] = kept / np.maximum(np.linalg.norm(kept, axis=1, keepdims=True), 1e-12)
     return shortened

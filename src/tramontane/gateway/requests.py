@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tramontane.errors import InvalidRequestError
 from tramontane.tokenizer.documents import Document
 
 DEFAULT_TEMPERATURE = 0.7
@@ -87,8 +88,15 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingJob:
-    """Texts, or their tokens, each to be made one vector."""
+    """Texts, or their tokens, each to be made one vector, of which so many `dimensions` are wanted (None: all)."""
 
     id: str
     inputs: Sequence[str | tuple[int, ...]]
     salt: str = ""
+    dimensions: int | None = None
+
+    def check_width(self, width: int) -> None:
+        """Raises InvalidRequestError where more is wanted than the model's vectors have."""
+        if self.dimensions is not None and self.dimensions > width:
+            message = f"The model's vectors have {width} elements: ask for at most so many."
+            raise InvalidRequestError("output_dimension", message)

@@ -1,8 +1,8 @@
 """Invented words in place of the templates' own, the same everywhere in a sample.
 
-There are some thirty families of documents, and a model soon knows their sentences by heart. Where the words that tell
-things apart are new each time, what is left is what holds for documents of any kind: the words that a question shares
-with a sentence, and what kind of value it asks for.
+Families of documents are many but not endless, and a model comes to know their sentences by heart. Where the words that
+tell things apart are new each time, what is left is what holds for documents of any kind: the words that a question
+shares with a sentence, and what kind of value it asks for.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tramontane.training.generators.material import training_material
 _WORD = re.compile(r"[^\W\d_]{4,}")  # shorter ones are articles and the like
 _SLOT, _SLOTS = re.compile(r"\{\w+\}"), re.compile(r"(\{\w+\})")
 _STEM = 5  # letters that forms of a word share, about
-_MOST_GROUPS = 3  # a word that more families use says nothing of what is told
+_MOST_GROUPS = 0.1  # of all: a word that more families use says nothing of what is told
 _KEPT_LISTS = ("month", "number", "unit_of_time")  # what one knows a kind of value by
 _SHARES = (0.3, 0.6, 0.9)  # of a sample's own words that are replaced
 
@@ -55,8 +55,9 @@ def draw_disguise(rng: random.Random, stems: Collection[str]) -> Disguise:
 
 def telling_stems(groups: Iterable[Iterable[str]], kept: Iterable[str] = ()) -> frozenset[str]:
     """The beginnings of the words that only a few of the groups of templates use, and that `kept` has not."""
-    counts = Counter(stem for texts in groups for stem in _stems(texts))
-    return frozenset(stem for stem, count in counts.items() if count <= _MOST_GROUPS) - _stems(kept)
+    found = [_stems(texts) for texts in groups]
+    counts = Counter(stem for stems in found for stem in stems)
+    return frozenset(stem for stem, count in counts.items() if count <= _MOST_GROUPS * len(found)) - _stems(kept)
 
 
 @cache

@@ -167,6 +167,11 @@ def abstaining(difficulty: Difficulty) -> Difficulty:
     return replace(difficulty, abstain=1.0)
 
 
+def _stands(value: str, text: str) -> bool:
+    """Whether the value stands in the text, wherever its lines end: a quotation takes no notice of that."""
+    return " ".join(value.split()) in " ".join(text.split())
+
+
 class _Draw:
     """Documents being drawn and asked about: names that are taken, what was asked already."""
 
@@ -218,7 +223,7 @@ class _Draw:
         if (identity, attribute) in self._known:
             return None
         if not abstains and any(
-            entry.values[attribute] in other.document.text for other in self._drawn if other is not drawn
+            _stands(entry.values[attribute], other.document.text) for other in self._drawn if other is not drawn
         ):
             return None  # another document would be as right a citation
         language = self._question_language()

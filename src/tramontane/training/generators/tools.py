@@ -5,7 +5,8 @@ A file of tools has, in each language, the same tools:
     w topic: team meeting | …       words to be copied
     = create_event title:topic date:date time:clock?    a function, its parameters and their kinds; ? is optional
     e unit metre: metres | m        a parameter's value and how the language calls it
-    d Adds an appointment…          what the function does
+    e shown true: visible           of a bool, the values are true and false
+    d [Adds|Enters] an appointment… what the function does
     u Note “{title}” on {date}.     a request
 """
 
@@ -29,10 +30,13 @@ from tramontane.training.samples import Sample
 
 _ID_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 _RENAMED, _DISGUISED = 0.7, 0.4  # of the samples: there are few tools here, and many in the world
+_ALIKE = 0.4  # of the samples that are not disguised: the other tools' names share a word with the right one's
 _SCHEMAS: dict[str, dict[str, Any]] = {
     "date": {"type": "string", "format": "date"},
     "clock": {"type": "string", "pattern": "^[0-2][0-9]:[0-5][0-9]$"},
     "int": {"type": "integer"},
+    "bigint": {"type": "integer"},
+    "bool": {"type": "boolean"},
     "amount": {"type": "number"},
 }
 
@@ -120,10 +124,17 @@ def _tool_stems(language: str) -> frozenset[str]:
     return telling_stems([tool.description, *(request.text for request in tool.requests)] for tool in tools)
 
 
-def draw_request(rng: random.Random, material: Material, box: Toolbox, disguise: Disguise | None = None) -> ToolRequest:
-    """A request for one of one to four tools; with a disguise, in its words, and all tools are described in them."""
+def draw_request(
+    rng: random.Random, material: Material, box: Toolbox, disguise: Disguise | None = None, *, alike: float = 0
+) -> ToolRequest:
+    """A request for one of one to four tools; with a disguise, in its words, and all tools are described in them.
+
+    `alike` is the share of requests where the other tools are, as far as there are such, like the right one.
+    """
     names = rng.sample(list(box.tools), rng.randint(1, min(4, len(box.tools))))
     tool = box.tools[rng.choice(names)]
+    if alike and rng.random() < alike:
+        names = _names_alike(rng, box, tool.name, len(names))
     spoken: dict[str, str] = {}
     meant: dict[str, Any] = {}
 
@@ -135,6 +146,9 @@ def draw_request(rng: random.Random, material: Material, box: Toolbox, disguise:
     request = material.fill(wording if disguise is None else Template(disguise(wording.text)), rng, value)
     arguments = {name: meant[name] for name in tool.kinds if name in meant}
     offered = [box.tools[name].schema() for name in names]
+    for other in offered:
+        description = template(other["function"]["description"])
+        other["function"]["description"] = material.fill(description, rng)
     if disguise is not None:
         for other in offered:
             other["function"]["description"] = disguise(other["function"]["description"])
@@ -142,6 +156,17 @@ def draw_request(rng: random.Random, material: Material, box: Toolbox, disguise:
         for other in offered:
             del other["function"]["description"]
     return ToolRequest(material.language, request, offered, tool.name, arguments)
+
+
+def _names_alike(rng: random.Random, box: Toolbox, name: str, count: int) -> list[str]:
+    """The name among others, first of all such as share a word with it: `lock_door`, `unlock_door`, `lock_card`."""
+    words = set(name.split("_"))
+    others = [other for other in box.tools if other != name]
+    rng.shuffle(others)
+    others.sort(key=lambda other: words.isdisjoint(other.split("_")))
+    names = [name, *others[: count - 1]]
+    rng.shuffle(names)
+    return names
 
 
 def renamed(rng: random.Random, asked: ToolRequest) -> ToolRequest:
@@ -187,7 +212,8 @@ def _plain_word(rng: random.Random) -> str:
 def tool_sample(rng: random.Random, kind: str, language: str) -> Sample:
     """A request and the call that answers it."""
     disguise = draw_disguise(rng, _tool_stems(language)) if rng.random() < _DISGUISED else None
-    asked = draw_request(rng, training_material(language), training_tools(language), disguise)
+    alike = _ALIKE if disguise is None else 0  # what tells them apart may be disguised
+    asked = draw_request(rng, training_material(language), training_tools(language), disguise, alike=alike)
     if rng.random() < _RENAMED:
         asked = renamed(rng, asked)
     call = {
@@ -217,15 +243,18 @@ def _tool(header: str) -> Tool:
 def _draw_value(rng: random.Random, material: Material, box: Toolbox, tool: Tool, slot: str) -> tuple[str, Any]:
     """How the request says the value, and the value."""
     kind = tool.kinds[slot]
-    if kind == "enum":
+    if kind in ("enum", "bool"):
         value = rng.choice(list(tool.values[slot]))
-        return rng.choice(tool.values[slot][value]), value
+        return rng.choice(tool.values[slot][value]), value if kind == "enum" else value == "true"
     if kind == "date":
         return _date(rng, material)
     if kind == "clock":
         return _clock(rng, material.language)
     if kind == "int":
         number = rng.randrange(2, 30)
+        return str(number), number
+    if kind == "bigint":
+        number = rng.randrange(30, 300) if rng.random() < 0.5 else rng.randrange(300, 6000)
         return str(number), number
     if kind == "amount":
         return _amount(rng, material.language)

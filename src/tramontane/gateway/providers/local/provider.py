@@ -291,6 +291,7 @@ class LocalProvider:
     async def prepare_embedding(self, model: str, job: EmbeddingJob) -> LocalPreparedEmbedding:
         """Makes tokens of texts."""
         source, engine = self._running(model)
+        job.check_width(source.config.dim)
         pooling = source.pooling or _MEAN
         length = sum(map(len, job.inputs))
         prompts = await _by_size(
