@@ -18,7 +18,7 @@ from tramontane.training.generators.tools import read_tools
 
 
 def templates(family: Family) -> set[str]:
-    lists = [family.titles, family.openings, family.rows, family.fillers]
+    lists = [family.titles, family.openings, family.joint_sentences, family.rows, family.fillers]
     for attribute in family.attributes.values():
         lists += [attribute.labels, attribute.facts, attribute.near_questions, attribute.far_questions]
     return {template.text for one in lists for template in one}

@@ -110,14 +110,27 @@ def test_what_cannot_be_learnt_is_refused(
     shutil.copytree(base, tmp_path / "base")
     config = json.loads((tmp_path / "base/config.json").read_text()) | change
     (tmp_path / "base/config.json").write_text(json.dumps(config))
-    run, _ = small_run(tmp_path / "run", recipe=small_recipe(going_on(tmp_path / "base", stage)))
     with pytest.raises(TramontaneError, match=said):
-        run.run()
+        small_run(tmp_path / "run", recipe=small_recipe(going_on(tmp_path / "base", stage)))
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_base_needs_its_tokenizer(base: Path, tmp_path: Path) -> None:
     shutil.copytree(base, tmp_path / "base")
     (tmp_path / "base/tekken.json").unlink()
-    run, _ = small_run(tmp_path / "run", recipe=small_recipe(going_on(tmp_path / "base")))
     with pytest.raises(TramontaneError, match=r"has no tekken\.json"):
-        run.run()
+        small_run(tmp_path / "run", recipe=small_recipe(going_on(tmp_path / "base")))
+    with pytest.raises(TramontaneError, match="nowhere"):
+        small_run(tmp_path / "run", recipe=small_recipe(going_on(tmp_path / "nowhere")))
+
+
+def test_a_run_notices_that_its_base_is_another(base: Path, tmp_path: Path) -> None:
+    shutil.copytree(base, tmp_path / "base")
+    recipe = small_recipe(going_on(tmp_path / "base"))
+    run, _ = small_run(tmp_path / "run", steps=1, recipe=recipe)
+    assert not run.run()
+    other = bytearray((tmp_path / "base/model.safetensors").read_bytes())
+    other[-1] ^= 1
+    (tmp_path / "base/model.safetensors").write_bytes(other)
+    with pytest.raises(TramontaneError, match=r"are not those that the run in .* began with"):
+        small_run(tmp_path / "run", recipe=recipe)

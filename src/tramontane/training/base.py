@@ -11,6 +11,7 @@ from typing import Any
 
 from tramontane.model.checkpoint import Checkpoint
 from tramontane.model.config import ModelConfig
+from tramontane.tokenizer.tokenizer import Tokenizer
 from tramontane.training.errors import RecipeError, TrainingError
 from tramontane.training.export import RECORD, digest
 
@@ -31,7 +32,7 @@ class Base:
         """Its shape."""
         return self.checkpoint.config
 
-    @property
+    @cached_property
     def tokenizer_file(self) -> Path:
         """Its tokenizer's file."""
         path = self.folder / "tekken.json"
@@ -41,6 +42,9 @@ class Base:
 
     def check(self, longest: int) -> None:
         """Whether sequences of so many tokens can be learnt."""
+        if not self.checkpoint.has_output_head:
+            raise TrainingError(f"{self.folder} makes embeddings and has no head to write with; give another base.")
+        Tokenizer.from_file(self.tokenizer_file).check_fits(self.config.vocab_size)
         if self.config.moe is not None:
             raise TrainingError(f"{self.folder} is a mixture of experts, which this trainer does not train.")
         if longest > self.config.max_context:
@@ -53,6 +57,10 @@ class Base:
                 f"{self.folder} attends through windows, which this trainer has not: keep stages' sequences within "
                 f"{min(window for window in self.config.windows if window)} tokens."
             )
+
+    def described(self) -> dict[str, Any]:
+        """What a run keeps of it: its name, the digest of its weights, its record."""
+        return {"name": self.name, "digest": self.digest, "record": self.record}
 
     @cached_property
     def name(self) -> str:

@@ -16,6 +16,7 @@ from tramontane.training.corpus import Corpus, build_corpus, read_texts
 from tramontane.training.data_files import DataFile, check_lengths, open_files, spread_texts
 from tramontane.training.drawing import Drawer
 from tramontane.training.errors import SourceError, TrainingError
+from tramontane.training.files import replace_file
 from tramontane.training.held_out import DESCRIPTION, write_held_out
 from tramontane.training.recipe import OF_TEXT, Recipe, TokenizerRecipe
 from tramontane.training.record import SourceRecord, share_out
@@ -56,8 +57,8 @@ class Preparation:
         """The run's tokenizer: the base's, or its own, trained if it is not there yet."""
         if not self.tokenizer_file.exists():
             if self.base is not None:
-                self.tokenizer_file.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(self.base.tokenizer_file, self.tokenizer_file)
+                found = self.base.tokenizer_file
+                replace_file(self.tokenizer_file, lambda temporary: shutil.copyfile(found, temporary))
             elif self.recipe.tokenizer is not None:
                 self.watcher.say("training the tokenizer")
                 texts = self._tokenizer_texts(self.recipe.tokenizer)
@@ -67,7 +68,6 @@ class Preparation:
     def shape(self, tokenizer: Tokenizer) -> ModelConfig:
         """The shape of the run's model."""
         if self.base is not None:
-            self.base.check(max(stage.sequence_length for stage in self.recipe.stage))
             return self.base.config
         assert self.recipe.model is not None  # a recipe has the one or the other
         return self.recipe.model.config(tokenizer.vocab_size)

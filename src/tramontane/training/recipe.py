@@ -159,7 +159,9 @@ class Recipe:
         content = dataclasses.asdict(self)
         for entry in content["data"]:
             entry["file"] = Path(entry["file"]).name  # what is in it, the run itself compares
-        content["base"] = Path(content["base"]).name
+        base = Path(content.pop("base")).name  # likewise
+        if base:
+            content["base"] = base
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
+from tramontane.model.config_hf import to_hf_config
 from tramontane.model.layouts import Layout
 from tramontane.model.transformer import Transformer
 from tramontane.model.weights import canonical_tensors
@@ -58,23 +59,32 @@ class Run:
     ranks: Ranks = ALONE
 
     def __post_init__(self) -> None:
-        described = self.folder / "run.json"
+        described, base = self.folder / "run.json", self.preparation.base
+        if base is not None:
+            base.check(max(stage.sequence_length for stage in self.recipe.stage))
         if self.ranks.leads and not described.exists():
             now = datetime.now(UTC).isoformat(timespec="seconds")
+            description = {"recipe": self.recipe.name, "digest": self.recipe.digest, "started": now}
             with self._on_disk():
-                write_json(described, {"recipe": self.recipe.name, "digest": self.recipe.digest, "started": now})
+                write_json(described, description | ({} if base is None else {"base": base.described()}))
         self.ranks.gather(None)
         if self._description["digest"] != self.recipe.digest:
             raise TrainingError(
                 f"{self.folder} holds a run of the recipe {self._description['recipe']!r} as it was, or of another; "
                 "give this one a folder of its own."
             )
+        if base is not None and self._description["base"]["digest"] != base.digest:
+            raise TrainingError(
+                f"The weights in {base.folder} are not those that the run in {self.folder} began with; put these back, "
+                "or give the run a folder of its own."
+            )
 
     @property
     def _description(self) -> dict[str, Any]:
         try:
             found: dict[str, Any] = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
-            return {key: found[key] for key in ("recipe", "digest", "started")}
+            known = ("recipe", "digest", "started", *(["base"] if self.recipe.base else []))
+            return {key: found[key] for key in known}
         except (OSError, ValueError, KeyError) as error:
             raise TrainingError(f"{self.folder / 'run.json'} cannot be read ({error}); give another folder.") from error
 
@@ -197,22 +207,23 @@ class Run:
 
     def record(self, model: Transformer, state: RunState) -> TrainingRecord:
         """What the run knows about itself."""
-        config, device, base = model.config, self.ranks.device, self.preparation.base
+        config, device = model.config, self.ranks.device
+        base: dict[str, Any] = self._description.get("base", {})
         parameters = sum(parameter.numel() for parameter in model.parameters())
         tokens = sum(stage.tokens for stage in state.stages)
         return TrainingRecord(
             model=ModelRecord(
                 name=self.recipe.model_name or self.recipe.name,
                 version=datetime.now(UTC).date().isoformat(),
-                architecture="MistralForCausalLM",
+                architecture=to_hf_config(config)["architectures"][0],
                 parameters=parameters,
                 context_tokens=config.max_context,
                 vocabulary=config.vocab_size,
                 layers=config.num_layers,
                 dim=config.dim,
                 licence=self.recipe.licence,
-                base_model=None if base is None else base.name,
-                base_model_digest=None if base is None else base.digest,
+                base_model=base.get("name"),
+                base_model_digest=base.get("digest"),
             ),
             recipe=self.recipe.name,
             recipe_digest=self._description["digest"],
@@ -231,5 +242,5 @@ class Run:
                 energy_method=EnergyMeter(device).method,
             ),
             software=software_versions(),
-            base={} if base is None else base.record,
+            base=base.get("record", {}),
         )

@@ -73,7 +73,7 @@ def _stems(texts: Iterable[str]) -> set[str]:
 
 
 def _texts(family: Family) -> Iterable[str]:
-    templates = [*family.titles, *family.openings, *family.rows, *family.fillers]
+    templates = [*family.titles, *family.openings, *family.joint_sentences, *family.rows, *family.fillers]
     for attribute in family.attributes.values():
         templates += [
             *attribute.labels, *attribute.facts, *attribute.near_questions, *attribute.far_questions

@@ -283,7 +283,7 @@ class _Draw:
         wish = Wish(self._sentences(), must=self._attribute if same and rng.random() < 0.7 else None)
         for _ in range(3):
             drawn = draw_document(rng, self._material, family, wish, lambda: self._identity(family))
-            if not any(value in entry.values.values() for entry in drawn.entries):
+            if value is None or not _stands(value, drawn.document.text):
                 break
         if rng.random() < difficulty.mentions:
             mention = self._material.phrase("mention", rng, e=self._asked)

@@ -181,7 +181,7 @@ def renamed(rng: random.Random, asked: ToolRequest) -> ToolRequest:
     for function in functions:
         parameters = function["parameters"]
         schemas = list(parameters["properties"].values())
-        inner = _new_names(rng, {name: schemas.count(one) == 1 for name, one in parameters["properties"].items()})
+        inner = _new_names(rng, {name: _is_told(one, schemas) for name, one in parameters["properties"].items()})
         if function["name"] == asked.name:
             arguments = {inner[name]: value for name, value in asked.arguments.items()}
         properties = {inner[name]: one for name, one in parameters["properties"].items()}
@@ -189,6 +189,11 @@ def renamed(rng: random.Random, asked: ToolRequest) -> ToolRequest:
         new = {**function, "name": names[function["name"]], "parameters": schema}
         tools.append({"type": "function", "function": new})
     return ToolRequest(asked.language, asked.request, tools, names[asked.name], arguments)
+
+
+def _is_told(schema: dict[str, Any], schemas: list[dict[str, Any]]) -> bool:
+    """Whether the schema alone says which parameter it is; of a true or false it does not say of what."""
+    return schema["type"] != "boolean" and schemas.count(schema) == 1
 
 
 def _new_names(rng: random.Random, names: Mapping[str, bool]) -> dict[str, str]:
