@@ -134,7 +134,9 @@ def fillers(rng: random.Random, material: Material, family: Family, count: int) 
 
 
 def _joint(rng: random.Random, family: Family, wish: Wish) -> Template | None:
-    """Often a sentence that tells several things at once, where the family has any that may be told."""
+    """Often a sentence that tells several things at once, where the family has one and it has room."""
+    if wish.sentences == 1:
+        return None
     fitting = [one for one in family.joint_sentences if wish.without not in one.slots]
     return rng.choice(fitting) if fitting and rng.random() < _JOINT else None
 
