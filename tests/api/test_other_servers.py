@@ -15,7 +15,7 @@ import pytest
 from mistralai.client import Mistral
 from openai import APIStatusError, OpenAI
 
-from tests.api.live import LiveServer, serve, write_tekken_model
+from tests.api.live import LiveServer, serve, wait_for, write_tekken_model
 from tests.api.talking import ask, chat, streaming
 from tests.api.test_openai import TOOLS
 
@@ -100,11 +100,16 @@ def test_prompts_of_one_request_do_not_wait_for_each_others_money(pair: Pair, cl
     asked: dict[str, Any] = {"model": "dear", "prompt": ["Wind", "Storm"], "max_tokens": 4, "timeout": 20}
     whole = client.completions.create(**asked)
     assert [choice.finish_reason for choice in whole.choices] == ["length", "length"]
-    spent = 10**9 - ask(pair.front, "/v1/billing").json["available"]
-    assert ask(pair.front, "/v1/billing/lots", {"kind": "credit", "name": "More", "amount": spent}).status == 200
+    top_up(pair)
     chunks = list(client.completions.create(**asked, stream=True))
     ends = [(chunk.choices[0].index, chunk.choices[0].finish_reason) for chunk in chunks]
     assert [end for end in ends if end[1]] == [(0, "length"), (1, "length"), (1, "length")]
+    top_up(pair)
+
+
+def top_up(pair: Pair) -> None:
+    """Makes it 10**9 again, once what was spent is charged: an answer is told just before it is."""
+    wait_for(lambda: ask(pair.front, "/v1/billing").json["held"] == 0, "an answer that is charged")
     spent = 10**9 - ask(pair.front, "/v1/billing").json["available"]
     assert ask(pair.front, "/v1/billing/lots", {"kind": "credit", "name": "More", "amount": spent}).status == 200
 

@@ -17,8 +17,10 @@ from safetensors.torch import load_file
 
 from tests.training.runs import RECIPE, Quiet, small_recipe, small_run
 from tramontane.model.checkpoint import Checkpoint
+from tramontane.model.machine import best_dtype
 from tramontane.tokenizer.tokenizer import Tokenizer
 from tramontane.training.errors import RecipeError, TrainingError
+from tramontane.training.hardware import training_dtype
 from tramontane.training.log import read_log
 from tramontane.training.record import Attestation, read_record
 from tramontane.training.run import Run
@@ -77,6 +79,19 @@ def test_stopped_and_resumed_it_is_the_same(whole: Path, tmp_path: Path) -> None
         run, _ = small_run(tmp_path, steps=steps, workers=0 if steps == 3 else 1)
         assert run.run() is (steps is None)
     assert_same(tmp_path, whole)
+
+
+def test_a_wide_model_is_bfloat16_where_the_processor_multiplies_it_and_resumes_as_well(tmp_path: Path) -> None:
+    text = RECIPE.replace("dim = 32", "dim = 256").replace("tokens = 4000", "tokens = 1800")
+    recipe = small_recipe(text.partition('[[stage]]\nname = "second"')[0])
+    for folder, stops in ((tmp_path / "whole", [None]), (tmp_path / "parts", [1, 1, None])):
+        for steps in stops:
+            run, _ = small_run(folder, steps=steps, recipe=recipe)
+            assert run.run() is (steps is None)
+    assert_same(tmp_path / "parts", tmp_path / "whole")
+    cpu = torch.device("cpu")
+    assert training_dtype(cpu, 256) == best_dtype(cpu)
+    assert training_dtype(cpu, 128) == torch.float32
 
 
 def test_killed_and_resumed_it_is_the_same(whole: Path, tmp_path: Path) -> None:

@@ -101,7 +101,9 @@ def _in_buckets(lengths: Sequence[int], windows: Sequence[int | None], device: t
     masks = {window: _window_mask(longest, window, device) for window in set(windows) if window and window < longest}
 
     def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        mask = masks.get(windows[layer] or 0)
+        mask, dtype = masks.get(windows[layer] or 0), q.dtype
+        if q.device.type == "cpu" and dtype == torch.bfloat16:  # its fused kernel is faster in float32
+            q, k, v = q.float(), k.float(), v.float()
         if q.device.type == "cpu" and q.shape[1] != k.shape[1]:
             # The CPU's fused kernel wants as many key heads as query heads.
             k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], 1) for x in (k, v))
@@ -113,7 +115,7 @@ def _in_buckets(lengths: Sequence[int], windows: Sequence[int | None], device: t
             out.append(_causal(queries, keys, values, mask).transpose(1, 2).flatten(0, 1))
             start += B * L
         together = torch.cat(out) if len(out) > 1 else out[0]
-        return _out_of_buckets(together, layout.places)
+        return _out_of_buckets(together.to(dtype), layout.places)
 
     return attend
 

@@ -8,10 +8,18 @@ from pathlib import Path
 
 import torch
 
-from tramontane.model.machine import this_machine
+from tramontane.model.machine import best_dtype, this_machine
 
 _RAPL = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
+_SMALL = 256  # below so many dimensions a CPU's time does not go into products, and bfloat16 gains nothing
 _WATTS_A_CORE = 10.0  # of a server's processor at work, its share of memory and power supply included
+
+
+def training_dtype(device: torch.device, dim: int) -> torch.dtype:
+    """What a model of so many dimensions is computed in; its master weights are float32 everywhere."""
+    if device.type == "cuda":
+        return torch.bfloat16
+    return torch.float32 if dim < _SMALL else best_dtype(device)
 
 
 def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:

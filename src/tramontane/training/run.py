@@ -32,7 +32,7 @@ from tramontane.tokenizer.tokenizer import Tokenizer
 from tramontane.training.errors import RecipeError, TrainingError
 from tramontane.training.export import export_model, model_card, software_versions
 from tramontane.training.files import write_json, write_text
-from tramontane.training.hardware import EnergyMeter, describe_device
+from tramontane.training.hardware import EnergyMeter, describe_device, training_dtype
 from tramontane.training.initial import initial_model, trainable
 from tramontane.training.log import read_log
 from tramontane.training.optimizer import Optimizer
@@ -161,10 +161,9 @@ class Run:
                     self._plot()
 
     def _model(self, tokenizer: Tokenizer) -> Transformer:
-        """bfloat16 on a GPU; on a CPU float32, which was measured to be faster for models of this size."""
         ranks = self.ranks
-        dtype = torch.bfloat16 if ranks.device.type == "cuda" else torch.float32
         config, base = self.preparation.shape(tokenizer), self.preparation.base
+        dtype = training_dtype(ranks.device, config.dim)
         own = dtype if ranks.count == 1 else torch.float32  # sharded parameters stay whole in precision
         if base is None:
             model = initial_model(config, self.recipe.stage[0].seed, own, ranks.device)

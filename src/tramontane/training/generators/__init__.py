@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable
 
 from tramontane.training.generators import quotes
+from tramontane.training.generators.actions import action_sample
 from tramontane.training.generators.arithmetic import arithmetic_sample
 from tramontane.training.generators.code import code_sample, fim_sample
 from tramontane.training.generators.material import LANGUAGES
@@ -38,6 +39,7 @@ _KINDS: dict[str, _InLanguage] = {
     "quote_abstain": _quoting(quotes.abstaining(quotes.FULL)),
     "quote_abstain_short": _quoting(quotes.abstaining(quotes.SHORT)),
     "tools": tool_sample,
+    "actions": action_sample,
     "arithmetic": arithmetic_sample,
     "code": code_sample,
     "talk": talk_sample,

@@ -221,6 +221,11 @@ def tool_sample(rng: random.Random, kind: str, language: str) -> Sample:
     asked = draw_request(rng, training_material(language), training_tools(language), disguise, alike=alike)
     if rng.random() < _RENAMED:
         asked = renamed(rng, asked)
+    return call_sample(rng, asked, kind)
+
+
+def call_sample(rng: random.Random, asked: ToolRequest, kind: str) -> Sample:
+    """The request as a conversation that the call ends."""
     call = {
         "id": "".join(rng.choice(_ID_LETTERS) for _ in range(9)),
         "type": "function",
@@ -230,7 +235,7 @@ def tool_sample(rng: random.Random, kind: str, language: str) -> Sample:
         {"role": "user", "content": asked.request},
         {"role": "assistant", "content": "", "tool_calls": [call]},
     ]
-    return Sample(messages, asked.tools, kind, language)
+    return Sample(messages, asked.tools, kind, asked.language)
 
 
 def _tool(header: str) -> Tool:
@@ -252,7 +257,7 @@ def _draw_value(rng: random.Random, material: Material, box: Toolbox, tool: Tool
         value = rng.choice(list(tool.values[slot]))
         return rng.choice(tool.values[slot][value]), value if kind == "enum" else value == "true"
     if kind == "date":
-        return _date(rng, material)
+        return draw_date(rng, material)
     if kind == "clock":
         return _clock(rng, material.language)
     if kind == "int":
@@ -268,7 +273,7 @@ def _draw_value(rng: random.Random, material: Material, box: Toolbox, tool: Tool
     return text, text
 
 
-def _date(rng: random.Random, material: Material) -> tuple[str, str]:
+def draw_date(rng: random.Random, material: Material) -> tuple[str, str]:
     """A day of the calendar as the language writes it, or as ISO 8601 does."""
     year, month, day = rng.randrange(2025, 2032), rng.randrange(1, 13), rng.randrange(1, 29)
     iso = f"{year}-{month:02}-{day:02}"
