@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tramontane.catalogue.lifecycle import DEPRECATED_LASTS, LEGACY_LASTS, STAGES, Lifecycle, changed
+from tests.storage.places import Place, place
+from tramontane.catalogue.lifecycle import (
+    DEPRECATED_LASTS,
+    LEGACY_LASTS,
+    STAGES,
+    Lifecycle,
+    changed,
+    decide,
+    row_to_change,
+)
+from tramontane.catalogue.tables import Stage
 from tramontane.errors import InvalidRequestError
+from tramontane.storage.database import Database
+
+__all__ = ["place"]
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 DAY, TICK = timedelta(days=1), timedelta(microseconds=1)
@@ -102,3 +116,18 @@ def test_no_change_cuts_a_stage_short(changes: list[tuple[Lifecycle, int]]) -> N
         if life.retired_at is not None:
             assert life.deprecated_at is not None
             assert life.retired_at - life.deprecated_at >= DEPRECATED_LASTS
+
+
+def test_two_who_decide_at_once_decide_one_after_the_other(place: Place) -> None:
+    async def scenario(db: Database) -> None:
+        async def go_on(stage: Stage) -> Stage:
+            async with db.write() as session:
+                row = await row_to_change(session, "m", Lifecycle("preview"))
+                before = row.stage
+                decide(row, Lifecycle(stage))
+            return before
+
+        found = await asyncio.gather(*(go_on("available") for _ in range(4)))
+        assert sorted(found) == ["available"] * 3 + ["preview"]
+
+    place.run(scenario)

@@ -17,8 +17,7 @@ from tramontane.api.schemas.catalogue import Catalogue, CatalogueModel, Lifecycl
 from tramontane.catalogue import licences
 from tramontane.catalogue.bundled import BUNDLED_MODEL
 from tramontane.catalogue.family import find
-from tramontane.catalogue.lifecycle import Lifecycle, changed, lifecycle_of, row_of
-from tramontane.catalogue.tables import LifecycleRow
+from tramontane.catalogue.lifecycle import Lifecycle, changed, decide, lifecycle_of, row_to_change
 from tramontane.conversations.plain_text import storable
 from tramontane.errors import ConflictError, InvalidRequestError, MissingError
 from tramontane.storage.base import now
@@ -50,10 +49,10 @@ async def set_lifecycle(request: Request, name: ModelName, body: LifecycleChange
     _check_replacement(platform, model, body.replacement)
     wish = Lifecycle(body.stage, body.legacy_at, body.deprecated_at, body.retired_at, body.replacement)
     async with platform.database.write() as session:
-        row = await session.get(LifecycleRow, model, with_for_update=True)
-        before = platform.directory.lifecycle(model) if row is None else lifecycle_of(row)
+        row = await row_to_change(session, model, platform.directory.lifecycle(model))
+        before = lifecycle_of(row)
         after = changed(before, wish, now())
-        await session.merge(row_of(model, after))
+        decide(row, after)
         dates = {field: date and date.isoformat() for field, date in after.dates().items()}
         await note(
             request, session, "model.lifecycle", "model", model,

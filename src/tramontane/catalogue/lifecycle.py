@@ -7,9 +7,12 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import get_args
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from tramontane.catalogue.moments import not_before
 from tramontane.catalogue.tables import LifecycleRow, Stage
 from tramontane.errors import InvalidRequestError
+from tramontane.storage.statements import table_of, upserting
 
 STAGES: tuple[Stage, ...] = get_args(Stage)
 LEGACY_LASTS = timedelta(days=30)
@@ -48,9 +51,18 @@ def lifecycle_of(row: LifecycleRow) -> Lifecycle:
     return Lifecycle(row.stage, row.legacy_at, row.deprecated_at, row.retired_at, row.replacement)
 
 
-def row_of(model: str, life: Lifecycle) -> LifecycleRow:
-    """What is kept of a model's life."""
-    return LifecycleRow(model=model, stage=life.stage, replacement=life.replacement, **life.dates())
+def decide(row: LifecycleRow, life: Lifecycle) -> None:
+    """Keeps a model's life."""
+    row.stage, row.replacement = life.stage, life.replacement
+    row.legacy_at, row.deprecated_at, row.retired_at = life.legacy_at, life.deprecated_at, life.retired_at
+
+
+async def row_to_change(session: AsyncSession, model: str, known: Lifecycle) -> LifecycleRow:
+    """The model's row, begun with what is known of its life, and nobody else's until the transaction ends."""
+    insert = upserting(await session.connection())
+    values = {"model": model, "stage": known.stage, "replacement": known.replacement, **known.dates()}
+    await session.execute(insert(table_of(LifecycleRow)).values(values).on_conflict_do_nothing())
+    return await session.get_one(LifecycleRow, model, with_for_update=True)
 
 
 def changed(old: Lifecycle, new: Lifecycle, moment: datetime) -> Lifecycle:

@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import TypeEngine
 
 from tramontane.storage.base import Base
@@ -40,7 +41,7 @@ Any: the two are of one shape and have no type in common.
 """
 
 
-def upserting(connection: Connection) -> Any:
+def upserting(connection: Connection | AsyncConnection) -> Any:
     """The `insert` of the connection's database."""
     return UPSERTING[connection.dialect.name]
 
