@@ -6,6 +6,7 @@ Fresh words each time, so that nothing can be learnt but how to copy; only what 
 from __future__ import annotations
 
 import random
+import unicodedata
 
 from tramontane.training.samples import Generator, Sample
 
@@ -54,6 +55,48 @@ def look_up(rng: random.Random) -> Sample:
     return _sample("look_up", *turns)
 
 
+def look_back(rng: random.Random) -> Sample:
+    """Lines `key: words`, and some of a line's words, one line after another, for their keys.
+
+    What is sought stands before what is known: so it is with the name of a function that is known by its description.
+    """
+    lines = {word(rng): _words(rng, 1, 4) for _ in range(rng.randint(2, 10))}
+    text = "\n".join(f"{name}: {' '.join(words)}" for name, words in lines.items())
+    turns = [(f"{_some(rng, words)}?", name) for name, words in rng.sample(list(lines.items()), len(lines))]
+    first, *others = turns
+    return _sample("look_back", (f"{text}\n\n{first[0]}", first[1]), *others)
+
+
+def which_tool(rng: random.Random) -> Sample:
+    """Functions that are described, and some of the words of a description: the call of the function."""
+    tools = {word_of_letters(rng): _words(rng, 2, 6) for _ in range(rng.randint(2, 6))}
+    asked = rng.choice(list(tools))
+    request = " ".join((*_words(rng, 0, 2), _some(rng, tools[asked]), *_words(rng, 0, 2)))
+    parameters = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+    offered = [
+        {"type": "function", "function": {"name": name, "description": " ".join(words), "parameters": parameters}}
+        for name, words in tools.items()
+    ]
+    call = {"id": "A00000000", "type": "function", "function": {"name": asked, "arguments": "{}"}}
+    messages = [{"role": "user", "content": request}, {"role": "assistant", "content": "", "tool_calls": [call]}]
+    return Sample(messages, offered, "which_tool", "none")
+
+
+def _words(rng: random.Random, least: int, most: int) -> list[str]:
+    return [word(rng) for _ in range(rng.randint(least, most))]
+
+
+def _some(rng: random.Random, words: list[str]) -> str:
+    """One to all of the words, in their order."""
+    places = sorted(rng.sample(range(len(words)), rng.randint(1, len(words))))
+    return " ".join(words[place] for place in places)
+
+
+def word_of_letters(rng: random.Random) -> str:
+    """An invented word of the letters that names of functions may have."""
+    return unicodedata.normalize("NFD", word(rng).lower()).encode("ascii", "ignore").decode()
+
+
 def records(rng: random.Random) -> Sample:
     """Documents of one form, each about a name, that tell values by keys; questions by key and name.
 
@@ -85,5 +128,11 @@ def _sample(kind: str, *turns: tuple[str, str]) -> Sample:
     return Sample(messages, None, kind, "none")
 
 
-COPYING: dict[str, Generator] = {"repeat": repeat, "look_up": look_up, "records": records}
+COPYING: dict[str, Generator] = {
+    "repeat": repeat,
+    "look_up": look_up,
+    "look_back": look_back,
+    "which_tool": which_tool,
+    "records": records,
+}
 """The kinds that teach copying, by name; their language is "none"."""

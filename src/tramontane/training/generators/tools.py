@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import json
 import random
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tramontane.training.copying import word
+from tramontane.training.copying import word_of_letters
 from tramontane.training.generators.disguise import Disguise, draw_disguise, telling_stems
 from tramontane.training.generators.families import split_entries
 from tramontane.training.generators.material import TRAINING_DATA, Material, training_material
@@ -201,17 +200,12 @@ def _new_names(rng: random.Random, names: Mapping[str, bool]) -> dict[str, str]:
     chosen: dict[str, str] = {}
     for name, anything in names.items():
         while name not in chosen or len(set(chosen.values())) < len(chosen):
-            invented, other = _plain_word(rng), _plain_word(rng)
+            invented, other = word_of_letters(rng), word_of_letters(rng)
             if anything and rng.random() < 0.5:
                 chosen[name] = rng.choice((invented, f"{invented}_{other}"))
             else:
                 chosen[name] = rng.choice((f"{name}_{invented}", f"{invented}_{name}"))
     return chosen
-
-
-def _plain_word(rng: random.Random) -> str:
-    """An invented word of the letters that names may have."""
-    return unicodedata.normalize("NFD", word(rng).lower()).encode("ascii", "ignore").decode()
 
 
 def tool_sample(rng: random.Random, kind: str, language: str) -> Sample:
