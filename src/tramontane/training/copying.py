@@ -60,18 +60,18 @@ def look_back(rng: random.Random) -> Sample:
 
     What is sought stands before what is known: so it is with the name of a function that is known by its description.
     """
-    lines = {word(rng): _words(rng, 1, 4) for _ in range(rng.randint(2, 10))}
+    lines = {word(rng): words for words in _apart(rng, rng.randint(2, 10), most=4)}
     text = "\n".join(f"{name}: {' '.join(words)}" for name, words in lines.items())
-    turns = [(f"{_some(rng, words)}?", name) for name, words in rng.sample(list(lines.items()), len(lines))]
-    first, *others = turns
+    first, *others = ((f"{_some(rng, words)}?", name) for name, words in rng.sample(list(lines.items()), len(lines)))
     return _sample("look_back", (f"{text}\n\n{first[0]}", first[1]), *others)
 
 
 def which_tool(rng: random.Random) -> Sample:
-    """Functions that are described, and some of the words of a description: the call of the function."""
-    tools = {word_of_letters(rng): _words(rng, 2, 6) for _ in range(rng.randint(2, 6))}
+    """Functions that are described, and some of the words of a description, among others: the call of the function."""
+    *described, before, behind = _apart(rng, rng.randint(4, 8), most=6)
+    tools = {word_of_letters(rng): words for words in described}
     asked = rng.choice(list(tools))
-    request = " ".join((*_words(rng, 0, 2), _some(rng, tools[asked]), *_words(rng, 0, 2)))
+    request = " ".join((*before[:2], _some(rng, tools[asked]), *behind[:2]))
     parameters = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
     offered = [
         {"type": "function", "function": {"name": name, "description": " ".join(words), "parameters": parameters}}
@@ -82,8 +82,15 @@ def which_tool(rng: random.Random) -> Sample:
     return Sample(messages, offered, "which_tool", "none")
 
 
-def _words(rng: random.Random, least: int, most: int) -> list[str]:
-    return [word(rng) for _ in range(rng.randint(least, most))]
+def _apart(rng: random.Random, count: int, most: int) -> list[list[str]]:
+    """So many lists of one to `most` words; no word is in two of them."""
+    numbers = [rng.randint(1, most) for _ in range(count)]
+    words: dict[str, str] = {}
+    while len(words) < sum(numbers):
+        drawn = word(rng)
+        words[drawn.lower()] = drawn
+    rest = iter(words.values())
+    return [[next(rest) for _ in range(number)] for number in numbers]
 
 
 def _some(rng: random.Random, words: list[str]) -> str:
