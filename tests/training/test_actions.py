@@ -9,7 +9,16 @@ import pytest
 
 from tramontane.evaluation.held_out import DATA
 from tramontane.training.generators import GENERATORS
-from tramontane.training.generators.actions import Actions, draw_action, names_of, training_actions
+from tramontane.training.generators.actions import (
+    Action,
+    Actions,
+    Group,
+    Thing,
+    Verb,
+    ask,
+    draw_action,
+    training_actions,
+)
 from tramontane.training.generators.material import LANGUAGES, training_material
 from tramontane.training.generators.tools import read_tools
 
@@ -29,6 +38,7 @@ def test_phrases_have_one_place_for_the_thing_and_frames_one_for_the_phrase(lang
     actions = training_actions(language)
     for phrase in _phrases(actions):
         assert phrase.count("{o}") == 1, phrase
+        assert phrase.count(" {d}") == phrase.count("{d}") <= 1, phrase
         assert phrase.strip() == phrase
     for frame in (*actions.around_imperatives, *actions.around_infinitives):
         assert frame.lower().count("{v}") == 1, frame
@@ -52,11 +62,23 @@ def test_the_call_is_one_of_the_tools_and_its_arguments_stand_in_the_request(lan
         asked = draw_action(random.Random(seed), training_material(language), training_actions(language))
         [tool] = [one["function"] for one in asked.tools if one["function"]["name"] == asked.name]
         assert list(asked.arguments) == list(tool["parameters"]["properties"]) == tool["parameters"]["required"]
-        assert 1 <= len(asked.tools) <= 5
+        assert 2 <= len(asked.tools) <= 5
         assert len({one["function"]["name"] for one in asked.tools}) == len(asked.tools)
         for name, value in asked.arguments.items():
             assert name == "date" or value in asked.request
         assert "{" not in asked.request
+
+
+def test_details_stand_behind_the_object_or_where_a_phrase_wants_them() -> None:
+    actions = Actions(
+        [Group([Verb("wake", ["wake {o} up {d}"], ["rouse {o}"], ["Wakes {o}."])], [Thing("x", "an x", "the x")])],
+        ["{V}!"], ["Now {v}?"], {"id": ["no. {id}"], "place": ["in {place}"]},
+    )  # fmt: skip
+    action, requests = Action(actions.groups[0].verbs[0], actions.groups[0].things[0], ("place", "id")), set()
+    for seed in range(40):
+        request, told = ask(random.Random(seed), training_material("en"), actions, action)
+        requests.add(request.replace(told["id"], "7").replace(told["place"], "Y"))
+    assert requests == {"Wake the x no. 7 up in Y!", "Now rouse the x no. 7 in Y?"}
 
 
 def test_held_out_tools_are_none_of_them() -> None:
@@ -80,6 +102,10 @@ def test_a_sample_is_the_request_and_its_call() -> None:
     [call] = sample.messages[-1]["tool_calls"]
     assert call["function"]["name"] in {one["function"]["name"] for one in sample.tools or []}
     json.loads(call["function"]["arguments"])
+
+
+def names_of(actions: Actions) -> list[str]:
+    return [f"{verb.name}_{thing.name}" for group in actions.groups for verb in group.verbs for thing in group.things]
 
 
 def _phrases(actions: Actions) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,9 +11,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.training.runs import CONFIG, float64_model, make_document
+from tramontane.model.random_weights import RandomWeights
 from tramontane.model.transformer import Transformer
 from tramontane.training.attention import block_diagonal
 from tramontane.training.compiled import after_attention, before_attention, forward_in_pieces
+from tramontane.training.initial import trainable
 from tramontane.training.objective import weighted_loss
 from tramontane.training.packing import pack
 from tramontane.training.rendering import Document
@@ -25,8 +29,6 @@ documents = st.lists(pairs, min_size=1, max_size=40).map(
 
 @pytest.fixture(scope="module", params=[(None, None), (5, None)])
 def model(request: pytest.FixtureRequest) -> Transformer:
-    from dataclasses import replace
-
     return float64_model(replace(CONFIG, windows=request.param))
 
 
@@ -91,3 +93,19 @@ def test_the_pieces_that_are_compiled_are_the_models_own_pass() -> None:
     attend = block_diagonal(batch.lengths, model.config.windows, model.device)
     found = forward_in_pieces(model, before_attention, after_attention)(batch.tokens, batch.positions, attend)
     torch.testing.assert_close(found, model(batch.tokens, batch.positions, attend), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("windows", [(None, None), (8, None)])
+def test_gradients_in_bfloat16_are_those_of_float32_but_for_rounding(windows: tuple[int | None, ...]) -> None:
+    config = replace(CONFIG, windows=windows)
+    read = RandomWeights(config, seed=1, dtype=torch.bfloat16).read
+    batch = pack([make_document([5] * 600 + [3, 1, 4, 1], [1.0] * 604), make_document([2, 7, 1], [1.0] * 3)])
+    found = []
+    for dtype in (torch.float32, torch.bfloat16):
+        model = trainable(config, read, dtype, torch.device("cpu"))
+        (weighted_loss(model, batch) / 600).backward()
+        found.append({name: p.grad.float() for name, p in model.named_parameters() if p.grad is not None})
+    exact, rounded = found
+    assert exact.keys() == rounded.keys()
+    for name, gradient in exact.items():
+        assert float((rounded[name] - gradient).norm() / gradient.norm()) < 0.03, name

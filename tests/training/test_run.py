@@ -81,17 +81,26 @@ def test_stopped_and_resumed_it_is_the_same(whole: Path, tmp_path: Path) -> None
     assert_same(tmp_path, whole)
 
 
-def test_a_wide_model_is_bfloat16_where_the_processor_multiplies_it_and_resumes_as_well(tmp_path: Path) -> None:
-    text = RECIPE.replace("dim = 32", "dim = 256").replace("tokens = 4000", "tokens = 1800")
-    recipe = small_recipe(text.partition('[[stage]]\nname = "second"')[0])
-    for folder, stops in ((tmp_path / "whole", [None]), (tmp_path / "parts", [1, 1, None])):
-        for steps in stops:
-            run, _ = small_run(folder, steps=steps, recipe=recipe)
+def test_in_bfloat16_it_resumes_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = small_recipe(RECIPE.partition('[[stage]]\nname = "second"')[0])
+    for name, dtype in (("float32", torch.float32), ("whole", torch.bfloat16), ("parts", torch.bfloat16)):
+        monkeypatch.setattr("tramontane.training.run.training_dtype", lambda *_, dtype=dtype: dtype)
+        for steps in (2, 1, None) if name == "parts" else (None,):
+            run, _ = small_run(tmp_path / name, steps=steps, recipe=recipe)
             assert run.run() is (steps is None)
     assert_same(tmp_path / "parts", tmp_path / "whole")
+    exact, rounded = weights(tmp_path / "float32"), weights(tmp_path / "whole")
+    assert any(not torch.equal(exact[name], rounded[name]) for name in exact)  # else it was none
+    for name, weight in exact.items():
+        if name.startswith("weight/"):
+            torch.testing.assert_close(rounded[name], weight, rtol=0.2, atol=0.05)
+
+
+def test_wide_models_are_computed_in_what_the_processor_multiplies_best() -> None:
     cpu = torch.device("cpu")
-    assert training_dtype(cpu, 256) == best_dtype(cpu)
+    assert training_dtype(cpu, 384) == best_dtype(cpu)
     assert training_dtype(cpu, 128) == torch.float32
+    assert training_dtype(torch.device("cuda"), 128) == torch.bfloat16
 
 
 def test_killed_and_resumed_it_is_the_same(whole: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tramontane.model.config import ModelConfig
@@ -109,10 +110,17 @@ class Transformer(nn.Module):
         if self._rope is None or self._rope.frequencies.device != tokens.device:
             self._rope = Rope(self.config, tokens.device, self.dtype)
         rotation = self._rope.at(positions)
-        x = self.tok_embeddings(tokens).to(self.dtype)  # [T, dim]
+        x = self._embed(tokens)  # [T, dim]
         for layer in self.layers:
             x = layer(x, rotation, attend)
         return self.norm(x)  # type: ignore[no-any-return]
+
+    def _embed(self, tokens: Tensor) -> Tensor:
+        table = self.tok_embeddings.weight
+        if table.requires_grad and table.device.type == "cpu":
+            # The gradient of a row is a sum over a batch, and is added up in the table's own dtype on a CPU.
+            table = table.to(torch.promote_types(table.dtype, torch.float32))
+        return F.embedding(tokens, table).to(self.dtype)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Hidden states [R, dim] → scores [R, vocab], float32 at least."""

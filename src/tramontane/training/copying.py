@@ -1,4 +1,6 @@
-"""The first lessons: copying what was said, and looking up by a key. What a model cannot copy it cannot quote.
+"""The first lessons: copying what was said, looking up by a key, and back from the value to the key.
+
+What a model cannot copy it cannot quote.
 
 Fresh words each time, so that nothing can be learnt but how to copy; only what is copied is learnt.
 """
@@ -25,6 +27,28 @@ def word(rng: random.Random) -> str:
     syllables = (rng.choice(_ONSETS) + rng.choice(_NUCLEI) + rng.choice(_CODAS) for _ in range(rng.randint(1, 3)))
     made = "".join(syllables)
     return made.capitalize() if rng.random() < 0.4 else made
+
+
+def identifier(rng: random.Random) -> str:
+    """Such a word in the letters that names of functions may have."""
+    return unicodedata.normalize("NFD", word(rng).lower()).encode("ascii", "ignore").decode()
+
+
+def words_apart(rng: random.Random, count: int, least: int, most: int) -> list[list[str]]:
+    """So many lists of `least` to `most` words; no word is in two of them."""
+    numbers = [rng.randint(least, most) for _ in range(count)]
+    words: dict[str, str] = {}
+    while len(words) < sum(numbers):
+        drawn = word(rng)
+        words[drawn.lower()] = drawn
+    rest = iter(words.values())
+    return [[next(rest) for _ in range(number)] for number in numbers]
+
+
+def some_of(rng: random.Random, words: list[str]) -> str:
+    """One to all of the words, in their order."""
+    places = sorted(rng.sample(range(len(words)), rng.randint(1, len(words))))
+    return " ".join(words[place] for place in places)
 
 
 def thing(rng: random.Random) -> str:
@@ -60,48 +84,10 @@ def look_back(rng: random.Random) -> Sample:
 
     What is sought stands before what is known: so it is with the name of a function that is known by its description.
     """
-    lines = {word(rng): words for words in _apart(rng, rng.randint(2, 10), most=4)}
+    lines = {name: words for name, *words in words_apart(rng, rng.randint(2, 10), 2, 5)}
     text = "\n".join(f"{name}: {' '.join(words)}" for name, words in lines.items())
-    first, *others = ((f"{_some(rng, words)}?", name) for name, words in rng.sample(list(lines.items()), len(lines)))
+    first, *others = ((f"{some_of(rng, words)}?", name) for name, words in rng.sample(list(lines.items()), len(lines)))
     return _sample("look_back", (f"{text}\n\n{first[0]}", first[1]), *others)
-
-
-def which_tool(rng: random.Random) -> Sample:
-    """Functions that are described, and some of the words of a description, among others: the call of the function."""
-    *described, before, behind = _apart(rng, rng.randint(4, 8), most=6)
-    tools = {word_of_letters(rng): words for words in described}
-    asked = rng.choice(list(tools))
-    request = " ".join((*before[:2], _some(rng, tools[asked]), *behind[:2]))
-    parameters = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
-    offered = [
-        {"type": "function", "function": {"name": name, "description": " ".join(words), "parameters": parameters}}
-        for name, words in tools.items()
-    ]
-    call = {"id": "A00000000", "type": "function", "function": {"name": asked, "arguments": "{}"}}
-    messages = [{"role": "user", "content": request}, {"role": "assistant", "content": "", "tool_calls": [call]}]
-    return Sample(messages, offered, "which_tool", "none")
-
-
-def _apart(rng: random.Random, count: int, most: int) -> list[list[str]]:
-    """So many lists of one to `most` words; no word is in two of them."""
-    numbers = [rng.randint(1, most) for _ in range(count)]
-    words: dict[str, str] = {}
-    while len(words) < sum(numbers):
-        drawn = word(rng)
-        words[drawn.lower()] = drawn
-    rest = iter(words.values())
-    return [[next(rest) for _ in range(number)] for number in numbers]
-
-
-def _some(rng: random.Random, words: list[str]) -> str:
-    """One to all of the words, in their order."""
-    places = sorted(rng.sample(range(len(words)), rng.randint(1, len(words))))
-    return " ".join(words[place] for place in places)
-
-
-def word_of_letters(rng: random.Random) -> str:
-    """An invented word of the letters that names of functions may have."""
-    return unicodedata.normalize("NFD", word(rng).lower()).encode("ascii", "ignore").decode()
 
 
 def records(rng: random.Random) -> Sample:
@@ -139,7 +125,6 @@ COPYING: dict[str, Generator] = {
     "repeat": repeat,
     "look_up": look_up,
     "look_back": look_back,
-    "which_tool": which_tool,
     "records": records,
 }
 """The kinds that teach copying, by name; their language is "none"."""

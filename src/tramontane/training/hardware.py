@@ -11,7 +11,7 @@ import torch
 from tramontane.model.machine import best_dtype, this_machine
 
 _RAPL = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
-_SMALL = 256  # below so many dimensions a CPU's time does not go into products, and bfloat16 gains nothing
+_SMALL = 256  # below so many dimensions little of a CPU's time goes into products, and bfloat16 gains little
 _WATTS_A_CORE = 10.0  # of a server's processor at work, its share of memory and power supply included
 
 

@@ -17,6 +17,7 @@ from tramontane.training.generators.material import LANGUAGES
 from tramontane.training.generators.quotes import Difficulty, look_up_sample, quote_sample
 from tramontane.training.generators.small_talk import talk_sample
 from tramontane.training.generators.tools import tool_sample
+from tramontane.training.generators.which_tool import which_tool_sample
 from tramontane.training.samples import Generator, Sample
 
 __all__ = ["GENERATORS"]
@@ -62,6 +63,7 @@ GENERATORS: dict[str, Generator] = {
         for language in LANGUAGES
     },
     "fim": lambda rng: fim_sample(rng, "fim"),
+    "which_tool": lambda rng: which_tool_sample(rng, "which_tool"),
 }
 """Every kind by name. The samples of `kind-language` are counted as `kind`; a question may be in another language than
 its documents, and is counted by its own."""

@@ -6,7 +6,8 @@ and those that are offered beside the right one share its verb or its object, so
 A file of actions has, in each language, the same verbs and objects:
 
     g papers                                        a group: each of its verbs goes with each of its objects
-    v sign = sign {o} | … = sign {o} | … = Signs {o}. | …     imperatives, infinitives, descriptions
+    v sign = sign {o} | … = sign {o} | … = Signs {o}. | …     imperatives, infinitives, descriptions; a request's
+                                                    details stand behind the object, or at {d}: turn {o} on {d}
     o invoice = an invoice = the invoice
     i Please {v}. | {V}.                            what stands around an imperative; {V} begins with a capital
     f Could you {v}?                                what stands around an infinitive
@@ -16,7 +17,6 @@ A file of actions has, in each language, the same verbs and objects:
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -24,8 +24,8 @@ from typing import Any
 
 from tramontane.training.generators.disguise import Disguise, draw_disguise, telling_stems
 from tramontane.training.generators.material import TRAINING_DATA, Material, training_material
-from tramontane.training.generators.template import template
-from tramontane.training.generators.tools import ToolRequest, call_sample, draw_date, renamed
+from tramontane.training.generators.template import Template
+from tramontane.training.generators.tools import ToolRequest, call_sample, draw_date, function_schema, renamed
 from tramontane.training.samples import Sample
 
 _MOST_TOOLS = 5
@@ -88,14 +88,8 @@ class Action:
 
     def schema(self, description: str | None) -> dict[str, Any]:
         """As a client of the API offers it."""
-        parameters = {
-            "type": "object",
-            "properties": {name: _SCHEMAS.get(name, {"type": "string"}) for name in self.details},
-            "required": list(self.details),
-            "additionalProperties": False,
-        }
-        told = {} if description is None else {"description": description}
-        return {"type": "function", "function": {"name": self.name, **told, "parameters": parameters}}
+        properties = {name: _SCHEMAS.get(name, {"type": "string"}) for name in self.details}
+        return function_schema(self.name, description, properties, self.details)
 
 
 def read_actions(path: Path) -> Actions:
@@ -153,38 +147,41 @@ def draw_action(
     offered = [right, *others]
     rng.shuffle(offered)
     told = disguise is not None or rng.random() >= _UNTOLD
-    in_words = disguise or (lambda text: text)
+    in_words = disguise or str
     schemas = [one.schema(in_words(_description(rng, one)) if told else None) for one in offered]
-    request, arguments = _ask(rng, material, actions, right, in_words)
+    request, arguments = ask(rng, material, actions, right, in_words)
     return ToolRequest(material.language, request, schemas, right.name, arguments)
 
 
 def _draw_details(rng: random.Random, actions: Actions) -> tuple[str, ...]:
+    """What an action has as parameters."""
     return tuple(rng.sample(list(actions.details), rng.choice(_DETAILS)))
 
 
 def _draw_others(rng: random.Random, actions: Actions, group: Group, right: Action, *, disguised: bool) -> list[Action]:
     """Other actions. Of a disguised verb only its own words are known, so there the thing is always another one."""
-    alike, others, names = rng.random() < _ALIKE, list[Action](), {right.name}
-    for _ in range(rng.randint(1, _MOST_TOOLS - 1)):
+    alike, others = rng.random() < _ALIKE, dict[str, Action]()
+    count = rng.randint(1, _MOST_TOOLS - 1)
+    while len(others) < count:
         whose = group if alike else rng.choice(actions.groups)
         verb, thing = rng.choice(whose.verbs), rng.choice(whose.things)
         if alike and (disguised or rng.random() < 0.5):
             verb = right.verb
         elif alike:
             thing = right.thing
-        if f"{verb.name}_{thing.name}" not in names and not (disguised and thing == right.thing):
-            names.add(f"{verb.name}_{thing.name}")
-            others.append(Action(verb, thing, _draw_details(rng, actions)))
-    return others
+        other = Action(verb, thing, _draw_details(rng, actions))
+        if other.name != right.name and not (disguised and thing == right.thing):
+            others[other.name] = other
+    return list(others.values())
 
 
 def _description(rng: random.Random, action: Action) -> str:
+    """What the function does."""
     return rng.choice(action.verb.descriptions).replace("{o}", action.thing.indefinite)
 
 
-def _ask(
-    rng: random.Random, material: Material, actions: Actions, right: Action, in_words: Disguise
+def ask(
+    rng: random.Random, material: Material, actions: Actions, right: Action, in_words: Disguise = str
 ) -> tuple[str, dict[str, Any]]:
     """The request, and the arguments that it tells."""
     spoken, arguments = dict[str, str](), dict[str, Any]()
@@ -194,17 +191,19 @@ def _ask(
         else:
             spoken[name] = arguments[name] = _draw_detail(rng, material, name)
     thing = right.thing.definite if "id" in right.details or rng.random() < 0.5 else right.thing.indefinite
-    behind = [rng.choice(actions.details[name]) for name in sorted(right.details, key=_first_its_number)]
     imperative = rng.random() < 0.5
     phrase = rng.choice(right.verb.imperatives if imperative else right.verb.infinitives)
     frame = rng.choice(actions.around_imperatives if imperative else actions.around_infinitives)
-    said = in_words(_framed(frame, phrase.replace("{o}", " ".join([thing, *behind]))))
-    return material.fill(template(said), rng, lambda slot: spoken[slot]), arguments
+    said = in_words(_framed(frame, _with_details(rng, actions, phrase, thing, right.details)))
+    return material.fill(Template(said), rng, lambda slot: spoken[slot]), arguments
 
 
-def _first_its_number(detail: str) -> bool:
-    """Sorts the number of a thing in front of whatever else is told of it."""
-    return detail != "id"
+def _with_details(rng: random.Random, actions: Actions, phrase: str, thing: str, details: tuple[str, ...]) -> str:
+    """The phrase with its object, the object's number right behind it, and the other details in their place."""
+    ways = {name: rng.choice(actions.details[name]) for name in details}
+    number = f" {ways.pop('id')}" if "id" in ways else ""
+    phrase = phrase if "{d}" in phrase else phrase.replace("{o}", "{o} {d}")
+    return phrase.replace("{o}", thing + number).replace(" {d}", "".join(f" {way}" for way in ways.values()))
 
 
 def _draw_detail(rng: random.Random, material: Material, name: str) -> str:
@@ -215,8 +214,3 @@ def _draw_detail(rng: random.Random, material: Material, name: str) -> str:
 
 def _framed(frame: str, phrase: str) -> str:
     return frame.replace("{v}", phrase).replace("{V}", phrase[0].upper() + phrase[1:])
-
-
-def names_of(actions: Actions) -> Sequence[str]:
-    """The names of all functions that can be offered."""
-    return [f"{verb.name}_{thing.name}" for group in actions.groups for verb in group.verbs for thing in group.things]

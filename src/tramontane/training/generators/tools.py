@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tramontane.training.copying import word_of_letters
+from tramontane.training.copying import identifier
 from tramontane.training.generators.disguise import Disguise, draw_disguise, telling_stems
 from tramontane.training.generators.families import split_entries
 from tramontane.training.generators.material import TRAINING_DATA, Material, training_material
@@ -40,6 +40,20 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
 }
 
 
+def function_schema(
+    name: str, description: str | None, properties: Mapping[str, Any], required: Sequence[str]
+) -> dict[str, Any]:
+    """A function as a client of the API offers it."""
+    parameters = {
+        "type": "object",
+        "properties": dict(properties),
+        "required": list(required),
+        "additionalProperties": False,
+    }
+    told = {} if description is None else {"description": description}
+    return {"type": "function", "function": {"name": name, **told, "parameters": parameters}}
+
+
 @dataclass
 class Tool:
     """A function in one language: `kinds` by parameter; `values` of enums: the word that the language has for each."""
@@ -54,14 +68,7 @@ class Tool:
     def schema(self) -> dict[str, Any]:
         """As a client of the API offers it."""
         properties = {name: self._property(name, kind) for name, kind in self.kinds.items()}
-        parameters = {
-            "type": "object",
-            "properties": properties,
-            "required": self.required,
-            "additionalProperties": False,
-        }
-        function = {"name": self.name, "description": self.description, "parameters": parameters}
-        return {"type": "function", "function": function}
+        return function_schema(self.name, self.description, properties, self.required)
 
     def _property(self, name: str, kind: str) -> dict[str, Any]:
         if kind == "enum":
@@ -200,7 +207,7 @@ def _new_names(rng: random.Random, names: Mapping[str, bool]) -> dict[str, str]:
     chosen: dict[str, str] = {}
     for name, anything in names.items():
         while name not in chosen or len(set(chosen.values())) < len(chosen):
-            invented, other = word_of_letters(rng), word_of_letters(rng)
+            invented, other = identifier(rng), identifier(rng)
             if anything and rng.random() < 0.5:
                 chosen[name] = rng.choice((invented, f"{invented}_{other}"))
             else:
