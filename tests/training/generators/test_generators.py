@@ -35,7 +35,7 @@ def test_samples_are_conversations_that_end_with_the_assistant(kind: str) -> Non
         sample = GENERATORS[kind](random.Random(seed))
         assert sample.messages[-1]["role"] == "assistant"
         assert sample.kind == kind.split("-")[0]
-        assert sample.language in (*LANGUAGES, "code")
+        assert sample.language in (*LANGUAGES, "code", "none")
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
