@@ -15,12 +15,13 @@ from tramontane.training.samples import Sample
 def which_tool_sample(rng: random.Random, kind: str) -> Sample:
     """Functions without parameters, and some of the words of one description, among others: its call."""
     *described, before, behind = words_apart(rng, rng.randint(4, 8), 1, 6)
-    told = {word for words in (*described, before, behind) for word in words}
+    taken = {word.lower() for words in (*described, before, behind) for word in words}
     functions: dict[str, list[str]] = {}
     for words in described:
         name = identifier(rng)
-        while name in functions or name in {word.lower() for word in told}:
+        while name in taken:
             name = identifier(rng)
+        taken.add(name)
         functions[name] = words
     asked = rng.choice(list(functions))
     request = " ".join((*before[:2], some_of(rng, functions[asked]), *behind[:2]))
